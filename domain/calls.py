@@ -1,0 +1,166 @@
+"""Requests and answers of the activities that are not sends. Every request carries ``at``, the workflow's clock."""
+
+from typing import Annotated
+
+from pydantic import StringConstraints
+
+from domain.contacts import Alias, Consent
+from domain.events import FlowRunStatus
+from domain.model import E164, Instant, Model, Slug, Written
+from domain.outcomes import Decision, EngagementResult
+from domain.plans import FlowRef, TemplateRef
+from domain.sends import FlowRun, LedgerState, SendReceipt
+
+
+class AdmissionRequest(Model):
+    """May this engagement begin at all?"""
+
+    workflow_id: str
+    tenant: Slug
+    line: Slug
+    contact_id: str
+    job: str = ""
+    consent: Consent | None
+    exclusive_line: bool
+    """The provider has one live run per thread, so a person can have one engagement per line."""
+    at: Instant
+
+
+class Admission(Model):
+    """The answer; ``rule`` and ``reason`` say why not."""
+
+    admitted: bool
+    rule: str = ""
+    reason: str = ""
+
+
+class TemplateQuestion(Model):
+    """May a message leave on this template?"""
+
+    account: Slug
+    line: Slug
+    template: TemplateRef
+    flow: FlowRef | None = None
+    at: Instant
+
+
+class ThreadRequest(Model):
+    """Find or open the thread with one person on one line."""
+
+    workflow_id: str
+    account: Slug
+    line: Slug
+    contact_id: str
+    address: E164
+    at: Instant
+
+
+class RunQuestion(Model):
+    """How does this flow run stand, asked of the provider?"""
+
+    account: Slug
+    run_id: str
+    at: Instant
+
+
+class ReconcileRequest(Model):
+    """Did this send, whose answer was lost, reach the provider?"""
+
+    account: Slug
+    line: Slug
+    send_key: str
+    thread_id: str
+    flow_id: str
+    template_id: str
+    final: bool
+    """The settle time is over: nothing found now means that nothing was created."""
+    at: Instant
+
+
+class Reconciled(Model):
+    """What the ledger says after asking. ``ambiguous`` means that several runs fit: a person decides."""
+
+    state: LedgerState
+    receipt: SendReceipt | None = None
+    run: FlowRun | None = None
+    ambiguous: bool = False
+
+
+class RecordSend(Model):
+    """Store ids that could not be stored when the answer came, or what a person resolved."""
+
+    send_key: str
+    state: LedgerState
+    receipt: SendReceipt | None = None
+    note: str = ""
+    at: Instant
+
+
+class EndConversation(Model):
+    """Stop what the provider still runs: cancel the live run; after an opt-out also pause the thread."""
+
+    account: Slug
+    run_id: str = ""
+    thread_id: str = ""
+    pause_thread: bool = False
+    at: Instant
+
+
+class ConversationEnded(Model):
+    """What the provider reports after ``end-conversation``."""
+
+    run_status: FlowRunStatus | None = None
+
+
+class CloseRequest(Model):
+    """Make the outcome final: write it to the registry, archive the decision log, release the contact."""
+
+    workflow_id: str
+    contact_id: str
+    result: EngagementResult
+    decisions: tuple[Decision, ...]
+    snapshot: str
+    """The whole story as JSON, kept for when Temporal has forgotten the history."""
+    at: Instant
+
+
+class AtsNotice(Model):
+    """What the tenant's system hears. ``event_id`` is equal on every attempt."""
+
+    event_id: str
+    event_type: str
+    result: EngagementResult
+    at: Instant
+
+
+class LearnedAliases(Model):
+    """Other ids of a person that a provider's answer told."""
+
+    contact_id: str
+    aliases: tuple[Alias, ...]
+
+
+class Command(Written):
+    """An operator's command: who gives it and why. ``command_id`` makes a repeat harmless."""
+
+    command_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:-]{1,100}$")]
+    actor: Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[^\n\r]+$")]
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=500)]
+
+
+class ResolveSend(Command):
+    """A person settles a send whose outcome is unknown."""
+
+    send_key: str
+    was_sent: bool
+    message_id: str = ""
+
+
+class CommandResult(Model):
+    """What became of a command. The same command id gets the same result again."""
+
+    command_id: str
+    command: str
+    accepted: bool
+    text: str
+    at: Instant

@@ -1,0 +1,76 @@
+"""The input of an engagement: everything it needs for weeks, so that no edit elsewhere changes it."""
+
+from datetime import timedelta
+
+from domain.contacts import Candidate
+from domain.model import Duration, Instant, Model, Reference, Slug, Written
+from domain.plans import Plan
+
+
+class Capabilities(Model):
+    """What a provider can do, as data: the workflow branches on these, never on a provider's name."""
+
+    has_threads: bool
+    can_read_runs: bool
+    """A flow run can be asked about, so silence and lost answers can be settled by asking."""
+    can_create_templates: bool
+    can_cancel_runs: bool
+    reads_templates_by_id: bool
+    free_form_window: bool
+    one_live_run_per_thread: bool
+    confirms_ends: bool
+    """The webhook does not prove its content, so an end is confirmed by reading the run."""
+
+
+class Route(Model):
+    """Where the engagement is carried: resolved once, when it starts."""
+
+    account: Slug
+    line: Slug
+    provider: Slug
+    capabilities: Capabilities
+
+
+class Timing(Written):
+    """Technical waits, in the input so that demo, chaos and tests can shorten them. The defaults are the safe ones."""
+
+    send_start_to_close: Duration = timedelta(seconds=30)
+    send_request: Duration = timedelta(seconds=20)
+    """Longest time that one request to a provider may take in all."""
+    lookup_start_to_close: Duration = timedelta(seconds=30)
+    lookup_budget: Duration = timedelta(hours=1)
+    provider_pause: Duration = timedelta(minutes=15)
+    """How long a step rests after its retries were used up, before it is tried again."""
+    template_poll: Duration = timedelta(minutes=1)
+    template_poll_ceiling: Duration = timedelta(minutes=10)
+    reconcile_settle: Duration = timedelta(seconds=60)
+    """From a lost answer to the last look at the provider (A-R11)."""
+    reconcile_reads: int = 3
+    ats_budget: Duration = timedelta(days=7)
+
+
+class Engagement(Model):
+    """The input of the ``candidate-engagement`` workflow. Sealed in Temporal."""
+
+    tenant: Slug
+    reference: Reference
+    contact_id: str
+    candidate: Candidate
+    job: str = ""
+    plan: Plan
+    route: Route
+    timing: Timing = Timing()
+    notify_ats: bool = False
+    requested_at: Instant
+
+
+class EngagementRequest(Written):
+    """What a caller asks for: one candidate, one plan, one line, under the caller's own reference."""
+
+    tenant: Slug
+    reference: Reference
+    line: Slug
+    candidate: Candidate
+    plan: Plan
+    job: str = ""
+    timing: Timing = Timing()

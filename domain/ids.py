@@ -1,0 +1,29 @@
+"""Ids are functions of what they name: equal on every attempt, free of personal data, safe in a URL."""
+
+ENGAGEMENTS_QUEUE = "engagements"
+"""Task queue of the workflow and of the activities that touch only our own store."""
+
+
+def engagement_workflow_id(tenant: str, reference: str) -> str:
+    """Temporal's id of an engagement; no ``/``, which breaks links in Temporal UI."""
+    return f"engagement:{tenant}:{reference}"
+
+
+def send_key(workflow_id: str, step: str, n: int) -> str:
+    """Our id of one intended send: the ``n``-th try that a person or the plan allowed for ``step``."""
+    return f"{workflow_id}/{step}/{n}"
+
+
+def sends_queue(line: str) -> str:
+    """Task queue that paces the sends of one line."""
+    return f"sends:{line}"
+
+
+def lookups_queue(account: str) -> str:
+    """Task queue that paces the reads and other writes of one account."""
+    return f"lookups:{account}"
+
+
+def template_scope(account: str, template: str, language: str) -> str:
+    """Key under which everything that waits for one template waits."""
+    return f"template:{account}:{template}:{language}"

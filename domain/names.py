@@ -1,0 +1,38 @@
+"""Registered names of workflows, activities, signals, updates and queries.
+
+They stand in the histories of open engagements, so renaming a class or a function must not change them.
+"""
+
+# workflows
+CANDIDATE_ENGAGEMENT = "candidate-engagement"
+
+# activities on the engagements queue: they touch only our own store
+ADMIT_ENGAGEMENT = "admit-engagement"
+RECORD_SEND = "record-send"
+CLOSE_ENGAGEMENT = "close-engagement"
+NOTIFY_ATS = "notify-ats"
+
+# activities on a lookups queue: provider calls that send nothing
+ENSURE_TEMPLATE_APPROVED = "ensure-template-approved"
+OPEN_THREAD = "open-thread"
+CHECK_FLOW_RUN = "check-flow-run"
+RECONCILE_SEND = "reconcile-send"
+END_CONVERSATION = "end-conversation"
+
+# activities on a sends queue: exactly one request that can make a message appear on a phone
+TRIGGER_FLOW = "trigger-flow"
+SEND_MESSAGE = "send-message"
+
+# signals: facts, cannot be refused
+PROVIDER_EVENTS = "provider-events"
+GATE_DECISION = "gate-decision"
+CONTACT_CHANGED = "contact-changed"
+
+# updates: commands with actor and reason, may be refused
+STOP = "stop"
+HAND_OVER = "hand-over"
+RESOLVE_SEND = "resolve-send"
+RESEND = "resend"
+
+# query
+SNAPSHOT = "snapshot"

@@ -1,0 +1,177 @@
+"""What the durable logic needs from the outside, as protocols. Only a composition root knows who answers them.
+
+Every method may raise ``StoreUnavailable`` (ours did not answer) besides the errors that it names.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from domain.calls import Admission, AdmissionRequest, AtsNotice, CloseRequest, EndConversation, LearnedAliases
+from domain.engagements import Capabilities
+from domain.events import FlowRunStatus, ParsedDelivery
+from domain.model import E164, Instant
+from domain.plans import FlowRef, TemplateRef
+from domain.sends import (
+    FlowRun,
+    FlowRunSearch,
+    LedgerEntry,
+    LedgerState,
+    MessageThread,
+    Send,
+    SendClaim,
+    SendFailure,
+    SendNames,
+    SendReceipt,
+    TemplateReading,
+)
+
+
+class MessagingProvider(Protocol):
+    """One account at one provider. Each method is one step against the provider's API, without retries.
+
+    Sends (``trigger_flow``, ``send_message``) make exactly one HTTP request and raise ``ProviderUnavailable``,
+    ``ProviderRejected`` or ``OutcomeUnknown``. All other methods raise the first two only: what is lost on a read or
+    on a repeatable write is ``ProviderUnavailable``.
+    """
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this provider can do."""
+        ...
+
+    async def read_template(self, template: TemplateRef, flow: FlowRef | None) -> TemplateReading:
+        """The template's present state; a template that does not exist reads as MISSING."""
+        ...
+
+    async def open_thread(self, address: E164) -> MessageThread:
+        """Find or open the thread with this person."""
+        ...
+
+    async def trigger_flow(self, send: Send, names: SendNames) -> SendReceipt:
+        """Start the flow of ``send`` with its template: one request, one external effect."""
+        ...
+
+    async def send_message(self, send: Send, names: SendNames) -> SendReceipt:
+        """Send the template of ``send`` without a flow: one request, one external effect."""
+        ...
+
+    async def read_flow_run(self, run_id: str) -> FlowRun:
+        """How a run stands now. Raises ``ProviderRejected`` where it does not exist."""
+        ...
+
+    async def find_flow_runs(self, search: FlowRunSearch) -> Sequence[FlowRun]:
+        """Every run that may be the one searched for; exact matches by reference alone when there is one."""
+        ...
+
+    async def end_conversation(self, request: EndConversation) -> FlowRunStatus | None:
+        """Cancel a live run and, when asked, pause the thread; ending what has ended is not an error."""
+        ...
+
+    async def close(self) -> None:
+        """Give back connections."""
+        ...
+
+
+class Accounts(Protocol):
+    """The accounts that this process was given."""
+
+    def provider(self, account: str) -> MessagingProvider:
+        """The client of one account. Raises ``SetupError`` for an account that is not configured here."""
+        ...
+
+
+class WebhookReader(Protocol):
+    """Reads the deliveries of one account."""
+
+    def handshake(self, query: Mapping[str, str]) -> str | None:
+        """The text to answer to a subscription handshake; None where the provider has none.
+
+        Raises ``HandshakeRefused``.
+        """
+        ...
+
+    def verify(self, body: bytes, headers: Mapping[str, str]) -> None:
+        """Raise ``WebhookRefused`` unless the raw bytes are authentic. ``headers`` have lower-case names."""
+        ...
+
+    def parse(self, body: bytes) -> ParsedDelivery:
+        """Read a verified delivery. Never raises: what cannot be read is quarantined or not understood."""
+        ...
+
+
+class SendLedger(Protocol):
+    """One row per send key, claimed before the call; the same rows tie webhooks to engagements."""
+
+    async def claim(self, send: Send) -> SendClaim:
+        """Check opt-out, pauses, caps and holds and record the intent, in one transaction.
+
+        A row that is ``sent`` comes back with its receipt. Raises ``PolicyRefused`` (nothing recorded but the
+        refusal), ``ProviderRejected`` for a row that was rejected, ``OutcomeUnknown`` for ``calling`` and ``unknown``.
+        """
+        ...
+
+    async def settle(
+        self,
+        claim: SendClaim,
+        state: LedgerState,
+        receipt: SendReceipt | None,
+        failure: SendFailure | None,
+        at: Instant,
+    ) -> None:
+        """Write how the claimed attempt ended. A settled row changes only through ``resolve``."""
+        ...
+
+    async def resolve(self, send_key: str, state: LedgerState, receipt: SendReceipt | None, at: Instant) -> LedgerEntry:
+        """Move a row that is ``calling`` or ``unknown``, after reconciliation or by a person; repeating is harmless.
+
+        Raises ``NotFound`` for a key without a row.
+        """
+        ...
+
+    async def find(self, send_key: str) -> LedgerEntry | None:
+        """The row of a send key."""
+        ...
+
+    async def runs_of_others(self, thread_id: str, send_key: str) -> frozenset[str]:
+        """Run ids in this thread that belong to other sends."""
+        ...
+
+
+class ContactPolicy(Protocol):
+    """Consent, opt-outs and who is busy."""
+
+    async def admit(self, request: AdmissionRequest) -> Admission:
+        """Decide once whether an engagement may begin, and take the line for it; repeating gives the same answer."""
+        ...
+
+    async def learn(self, learned: LearnedAliases) -> None:
+        """Add aliases to a contact; one that already names another contact is left alone and counted."""
+        ...
+
+
+class EngagementArchive(Protocol):
+    """Keeps what an engagement became, for longer than Temporal keeps its history."""
+
+    async def close(self, request: CloseRequest) -> None:
+        """Write outcome and archive and release the contact; repeating is harmless."""
+        ...
+
+
+class TemplateStates(Protocol):
+    """What we know of each template."""
+
+    async def read(self, account: str, template: TemplateRef) -> tuple[TemplateReading, Instant] | None:
+        """The last reading and when it was made; None when there is none or a webhook made it stale."""
+        ...
+
+    async def write(self, account: str, template: TemplateRef, reading: TemplateReading, at: Instant) -> None:
+        """Keep a reading made at ``at``."""
+        ...
+
+
+class AtsNotifier(Protocol):
+    """Tells a tenant's system what became of an engagement."""
+
+    async def notify(self, tenant: str, notice: AtsNotice) -> None:
+        """One signed request. Raises ``ProviderUnavailable`` (try again) or ``ProviderRejected`` (never accepted)."""
+        ...

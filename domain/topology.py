@@ -1,0 +1,116 @@
+"""Who uses what: tenants, accounts and lines, as one configuration file names them. Secrets stand there by reference."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field, StringConstraints, model_validator
+
+from domain.model import JsonValue, Slug, Written
+
+SecretRef = Annotated[str, StringConstraints(pattern=r"^(?:env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$")]
+"""Where a secret is: ``env:NAME`` or ``file:/path``. Never the secret."""
+
+HttpUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$")]
+
+
+class Role(StrEnum):
+    """What a bearer token may do within its tenant."""
+
+    READ = "read"
+    OPERATE = "operate"
+    ERASE = "erase"
+
+
+class AtsTarget(Written):
+    """Where a tenant's system wants to hear about outcomes, and the key that signs what we tell it."""
+
+    url: HttpUrl
+    secret: SecretRef
+
+
+class Tenant(Written):
+    """A recruiter's organisation; the border that no data crosses."""
+
+    slug: Slug
+    ats: AtsTarget | None = None
+
+
+class Account(Written):
+    """What one provider credential covers. ``options`` are the provider's own settings, checked by its folder."""
+
+    slug: Slug
+    provider: Slug
+    base_url: HttpUrl | None = None
+    credential: SecretRef
+    webhook_secrets: Annotated[tuple[SecretRef, ...], Field(min_length=1)]
+    """All valid at once, so that a rotation loses nothing."""
+    rate: Annotated[float, Field(gt=0)] = 5.0
+    """Requests per second that the provider grants the account."""
+    options: dict[str, JsonValue] = {}
+
+
+class Line(Written):
+    """A sending number, by a name that is not the number. ``sender`` is the provider's id of it, where there is one."""
+
+    slug: Slug
+    account: Slug
+    tenants: Annotated[tuple[Slug, ...], Field(min_length=1)]
+    sender: str = ""
+    rate: Annotated[float, Field(gt=0)] = 5.0
+    """Sends per second that the provider grants the line."""
+
+
+class AccessToken(Written):
+    """A REST bearer token by reference, with the tenant it speaks for and what it may do."""
+
+    name: Slug
+    tenant: Slug
+    token: SecretRef
+    roles: Annotated[frozenset[Role], Field(min_length=1)]
+
+
+class Topology(Written):
+    """The whole configuration file."""
+
+    tenants: Annotated[tuple[Tenant, ...], Field(min_length=1)]
+    accounts: Annotated[tuple[Account, ...], Field(min_length=1)]
+    lines: Annotated[tuple[Line, ...], Field(min_length=1)]
+    tokens: tuple[AccessToken, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> "Topology":
+        wrong = [
+            *_repeated("tenant", [t.slug for t in self.tenants]),
+            *_repeated("account", [a.slug for a in self.accounts]),
+            *_repeated("line", [li.slug for li in self.lines]),
+            *_repeated("token", [t.name for t in self.tokens]),
+        ]
+        tenants, accounts = {t.slug for t in self.tenants}, {a.slug for a in self.accounts}
+        for line in self.lines:
+            if line.account not in accounts:
+                wrong.append(f"line {line.slug}: no account {line.account}")
+            wrong += [f"line {line.slug}: no tenant {t}" for t in line.tenants if t not in tenants]
+        wrong += [f"token {t.name}: no tenant {t.tenant}" for t in self.tokens if t.tenant not in tenants]
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
+
+    def tenant(self, slug: str) -> Tenant | None:
+        """The tenant of this name, if there is one."""
+        return next((t for t in self.tenants if t.slug == slug), None)
+
+    def account(self, slug: str) -> Account | None:
+        """The account of this name, if there is one."""
+        return next((a for a in self.accounts if a.slug == slug), None)
+
+    def line(self, slug: str) -> Line | None:
+        """The line of this name, if there is one."""
+        return next((li for li in self.lines if li.slug == slug), None)
+
+    def lines_of(self, account: str) -> tuple[Line, ...]:
+        """Every line of one account."""
+        return tuple(li for li in self.lines if li.account == account)
+
+
+def _repeated(what: str, names: list[str]) -> list[str]:
+    return [f"{what} {name}: named twice" for name in sorted({n for n in names if names.count(n) > 1})]
