@@ -1,0 +1,1 @@
+"""Thin: one class per concern, dependencies injected, each activity one effect."""

@@ -37,6 +37,8 @@ class Timing(Written):
     send_start_to_close: Duration = timedelta(seconds=30)
     send_request: Duration = timedelta(seconds=20)
     """Longest time that one request to a provider may take in all."""
+    send_budget: Duration = timedelta(hours=6)
+    """How long one send is tried and queued behind its line before the engagement says that it is held."""
     lookup_start_to_close: Duration = timedelta(seconds=30)
     lookup_budget: Duration = timedelta(hours=1)
     provider_pause: Duration = timedelta(minutes=15)
@@ -46,6 +48,8 @@ class Timing(Written):
     reconcile_settle: Duration = timedelta(seconds=60)
     """From a lost answer to the last look at the provider (A-R11)."""
     reconcile_reads: int = 3
+    failure_settle: Duration = timedelta(seconds=30)
+    """How long a failed flow run may take to explain itself by a failed message."""
     ats_budget: Duration = timedelta(days=7)
 
 

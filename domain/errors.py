@@ -7,6 +7,7 @@ RapportError
 ├── NotAllowed              the command does not fit the state of the engagement
 ├── NotEntitled             the caller's role does not allow this
 ├── SetupError              configuration, credentials or environment are wrong
+├── EngineUnavailable       Temporal or its workers did not answer; asking again is safe
 ├── SendError               how a provider call ended other than well
 │   ├── NotSent             known not sent
 │   │   ├── ProviderUnavailable   may pass: the same request is worth another try
@@ -92,6 +93,10 @@ class NotEntitled(RapportError):
 
 class SetupError(RapportError):
     """Configuration, credentials or environment are wrong; the text says how to put it right."""
+
+
+class EngineUnavailable(RapportError):
+    """Temporal, or a worker that it needs, did not answer. Asking again with the same ids is always safe."""
 
 
 class SendError(RapportError):

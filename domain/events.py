@@ -169,6 +169,8 @@ class ProviderEvent(Model):
     occurred_at: Instant
     ties: Ties = Ties()
     sender: tuple[Alias, ...] = ()
+    send_key: str = ""
+    """The send that correlation tied it to; empty while unknown, and for what only names the engagement."""
     body: EventBody
 
     @property

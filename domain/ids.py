@@ -27,3 +27,18 @@ def lookups_queue(account: str) -> str:
 def template_scope(account: str, template: str, language: str) -> str:
     """Key under which everything that waits for one template waits."""
     return f"template:{account}:{template}:{language}"
+
+
+def flow_scope(account: str, flow: str) -> str:
+    """Key under which everything that waits for one provider flow or WhatsApp Flow waits."""
+    return f"flow:{account}:{flow}"
+
+
+def line_scope(line: str) -> str:
+    """Key under which everything that waits for one line waits."""
+    return f"line:{line}"
+
+
+def account_scope(account: str) -> str:
+    """Key under which everything that waits for one account waits."""
+    return f"account:{account}"

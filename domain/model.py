@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, StringConstraints
+from pydantic import JsonValue as PydanticJson
 
 
 class Model(BaseModel):
@@ -58,5 +59,5 @@ Reference = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 E164 = Annotated[str, StringConstraints(pattern=r"^\+[1-9][0-9]{6,14}$")]
 """A phone number in E.164 form with its plus sign."""
 
-JsonValue = str | int | float | bool | None | list["JsonValue"] | dict[str, "JsonValue"]
-"""A value as JSON knows it; what candidates answer is made of these."""
+JsonValue = PydanticJson
+"""A value as JSON knows it; what candidates answer is made of these. (Pydantic builds only a named recursive type.)"""

@@ -36,3 +36,11 @@ RESEND = "resend"
 
 # query
 SNAPSHOT = "snapshot"
+
+# types of ApplicationError: how a call ended, read by the workflow and by retry policies
+PROVIDER_UNAVAILABLE = "ProviderUnavailable"
+STORE_UNAVAILABLE = "StoreUnavailable"
+PROVIDER_REJECTED = "ProviderRejected"
+POLICY_REFUSED = "PolicyRefused"
+OUTCOME_UNKNOWN = "OutcomeUnknown"
+NOT_ALLOWED = "NotAllowed"

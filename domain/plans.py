@@ -103,9 +103,7 @@ class Plan(Written):
     def _can_end_by_its_own_rules(self) -> "Plan":
         waits = sum((f.after for f in self.follow_ups), start=self.silence.after)
         if waits > self.longest:
-            raise ValueError(
-                "longest: shorter than the waits added up, so the last steps could never be reached"
-            )
+            raise ValueError("longest: shorter than the waits added up, so the last steps could never be reached")
         return self
 
     def declines(self, answers: dict[str, JsonValue]) -> bool:

@@ -1,9 +1,10 @@
-"""Who uses what: tenants, accounts and lines, as one configuration file names them. Secrets stand there by reference."""
+"""Who uses what: tenants, accounts and lines, as one configuration file names them. Secrets appear as references."""
 
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from domain.model import JsonValue, Slug, Written
 
@@ -80,19 +81,27 @@ class Topology(Written):
     @model_validator(mode="after")
     def _names_fit(self) -> "Topology":
         wrong = [
-            *_repeated("tenant", [t.slug for t in self.tenants]),
-            *_repeated("account", [a.slug for a in self.accounts]),
-            *_repeated("line", [li.slug for li in self.lines]),
-            *_repeated("token", [t.name for t in self.tokens]),
+            *_repeated("tenants", [t.slug for t in self.tenants]),
+            *_repeated("accounts", [a.slug for a in self.accounts]),
+            *_repeated("lines", [li.slug for li in self.lines]),
+            *_repeated("tokens", [t.name for t in self.tokens]),
         ]
         tenants, accounts = {t.slug for t in self.tenants}, {a.slug for a in self.accounts}
-        for line in self.lines:
+        for n, line in enumerate(self.lines):
             if line.account not in accounts:
-                wrong.append(f"line {line.slug}: no account {line.account}")
-            wrong += [f"line {line.slug}: no tenant {t}" for t in line.tenants if t not in tenants]
-        wrong += [f"token {t.name}: no tenant {t.tenant}" for t in self.tokens if t.tenant not in tenants]
-        if wrong:
-            raise ValueError("; ".join(wrong))
+                wrong.append(_fault(f"line {line.slug}: no account {line.account}", "lines", n, "account"))
+            wrong += [
+                _fault(f"line {line.slug}: no tenant {tenant}", "lines", n, "tenants", i)
+                for i, tenant in enumerate(line.tenants)
+                if tenant not in tenants
+            ]
+        wrong += [
+            _fault(f"token {token.name}: no tenant {token.tenant}", "tokens", n, "tenant")
+            for n, token in enumerate(self.tokens)
+            if token.tenant not in tenants
+        ]
+        if wrong:  # pydantic takes the places over, so that each fault can be told with its line
+            raise ValidationError.from_exception_data("Topology", wrong, hide_input=True)
         return self
 
     def tenant(self, slug: str) -> Tenant | None:
@@ -112,5 +121,9 @@ class Topology(Written):
         return tuple(li for li in self.lines if li.account == account)
 
 
-def _repeated(what: str, names: list[str]) -> list[str]:
-    return [f"{what} {name}: named twice" for name in sorted({n for n in names if names.count(n) > 1})]
+def _repeated(what: str, names: list[str]) -> list[InitErrorDetails]:
+    return [_fault(f"{what[:-1]} {name}: named twice", what, n) for n, name in enumerate(names) if name in names[:n]]
+
+
+def _fault(message: str, *place: str | int) -> InitErrorDetails:
+    return InitErrorDetails(type=PydanticCustomError("topology", message), loc=place, input=None)

@@ -1,0 +1,1 @@
+"""Durable logic: deterministic, sandboxed, without I/O and without any provider's name."""

@@ -1,0 +1,134 @@
+"""Provider calls that make nothing appear on a phone: reads, and writes that may be repeated."""
+
+from datetime import timedelta
+
+from temporalio import activity
+
+from activities.failures import application_error
+from domain import names
+from domain.calls import (
+    ConversationEnded,
+    EndConversation,
+    LearnedAliases,
+    Reconciled,
+    ReconcileRequest,
+    RunQuestion,
+    TemplateQuestion,
+    ThreadRequest,
+)
+from domain.contacts import Alias, AliasKind
+from domain.errors import SendError
+from domain.ports import Accounts, ContactPolicy, SendLedger, TemplateStates
+from domain.sends import (
+    FlowRun,
+    FlowRunSearch,
+    LedgerEntry,
+    LedgerState,
+    MessageThread,
+    SendReceipt,
+    TemplateReading,
+)
+
+TEMPLATE_FRESH = timedelta(minutes=5)
+"""An approval read this long ago still counts; webhooks make it stale at once."""
+RECONCILE_SKEW = timedelta(seconds=30)
+"""Clock difference that reconciliation allows between the provider and us (A-R11)."""
+
+
+class LookupActivities:
+    """What an engagement asks providers, over whichever accounts this worker was given."""
+
+    def __init__(
+        self, accounts: Accounts, ledger: SendLedger, contacts: ContactPolicy, templates: TemplateStates
+    ) -> None:
+        self._accounts, self._ledger, self._contacts, self._templates = accounts, ledger, contacts, templates
+
+    @activity.defn(name=names.ENSURE_TEMPLATE_APPROVED)
+    async def ensure_template_approved(self, question: TemplateQuestion) -> TemplateReading:
+        """How the template stands, from our own row while that is fresh, else from the provider."""
+        try:
+            known = await self._templates.read(question.account, question.template)
+            if known is not None:
+                reading, read_at = known
+                if reading.template_status.sends and question.at - read_at <= TEMPLATE_FRESH:
+                    return reading
+            provider = self._accounts.provider(question.account)
+            reading = await provider.read_template(question.template, question.flow)
+            await self._templates.write(question.account, question.template, reading, question.at)
+        except SendError as error:
+            raise application_error(error) from error
+        return reading
+
+    @activity.defn(name=names.OPEN_THREAD)
+    async def open_thread(self, request: ThreadRequest) -> MessageThread:
+        """Find or open the thread with a person, and remember it as one of their aliases."""
+        try:
+            thread = await self._accounts.provider(request.account).open_thread(request.address)
+            alias = Alias(kind=AliasKind.THREAD, value=thread.thread_id, scope=request.account)
+            await self._contacts.learn(LearnedAliases(contact_id=request.contact_id, aliases=(alias,)))
+        except SendError as error:
+            raise application_error(error) from error
+        return thread
+
+    @activity.defn(name=names.CHECK_FLOW_RUN)
+    async def check_flow_run(self, question: RunQuestion) -> FlowRun:
+        """How a flow run stands now, by the provider's own word."""
+        try:
+            return await self._accounts.provider(question.account).read_flow_run(question.run_id)
+        except SendError as error:
+            raise application_error(error) from error
+
+    @activity.defn(name=names.RECONCILE_SEND)
+    async def reconcile_send(self, request: ReconcileRequest) -> Reconciled:
+        """Whether a send whose answer was lost reached the provider; what is certain is written to the ledger."""
+        try:
+            return await self._reconcile(request)
+        except SendError as error:
+            raise application_error(error) from error
+
+    @activity.defn(name=names.END_CONVERSATION)
+    async def end_conversation(self, request: EndConversation) -> ConversationEnded:
+        """Cancel what the provider still runs, so that its bot does not go on after the engagement."""
+        try:
+            status = await self._accounts.provider(request.account).end_conversation(request)
+        except SendError as error:
+            raise application_error(error) from error
+        return ConversationEnded(run_status=status)
+
+    async def _reconcile(self, request: ReconcileRequest) -> Reconciled:
+        entry = await self._ledger.find(request.send_key)
+        if entry is None:  # the attempt ended before its claim, and a late one finds its own deadline passed
+            return Reconciled(state=LedgerState.NOT_SENT)
+        if entry.state in (LedgerState.SENT, LedgerState.NOT_SENT, LedgerState.REJECTED):
+            return Reconciled(state=entry.state, receipt=_receipt(entry))
+        found = await self._accounts.provider(request.account).find_flow_runs(await self._search(request, entry))
+        if len(found) > 1:
+            return Reconciled(state=LedgerState.UNKNOWN, ambiguous=True)
+        if found:
+            receipt = SendReceipt(reference=entry.reference, run_id=found[0].run_id, thread_id=request.thread_id)
+            await self._ledger.resolve(request.send_key, LedgerState.SENT, receipt, request.at)
+            return Reconciled(state=LedgerState.SENT, receipt=receipt, run=found[0])
+        if request.final:
+            await self._ledger.resolve(request.send_key, LedgerState.NOT_SENT, None, request.at)
+            return Reconciled(state=LedgerState.NOT_SENT)
+        return Reconciled(state=LedgerState.UNKNOWN)
+
+    async def _search(self, request: ReconcileRequest, entry: LedgerEntry) -> FlowRunSearch:
+        return FlowRunSearch(
+            thread_id=request.thread_id,
+            reference=entry.reference,
+            flow_id=request.flow_id,
+            template_id=request.template_id,
+            not_before=(entry.claimed_at or request.at) - RECONCILE_SKEW,
+            owned=await self._ledger.runs_of_others(request.thread_id, request.send_key),
+        )
+
+
+def _receipt(entry: LedgerEntry) -> SendReceipt:
+    return SendReceipt(
+        reference=entry.reference,
+        run_id=entry.run_id,
+        message_id=entry.message_id,
+        session_id=entry.session_id,
+        thread_id=entry.thread_id,
+    )

@@ -1,0 +1,116 @@
+"""Everything that can make a message appear on a phone: one activity, one claim, one HTTP request."""
+
+from collections.abc import Awaitable, Callable, Coroutine
+from datetime import UTC, datetime, timedelta
+
+from temporalio import activity
+
+from activities.failures import application_error, failure_of
+from activities.unbroken import unbroken
+from domain import names
+from domain.errors import (
+    NotSent,
+    OutcomeUnknown,
+    ProviderRejected,
+    ProviderUnavailable,
+    SendError,
+    SetupError,
+    StoreUnavailable,
+)
+from domain.ports import Accounts, MessagingProvider, SendLedger
+from domain.sends import LedgerState, Send, SendClaim, SendNames, SendReceipt
+
+Request = Callable[[MessagingProvider, SendNames], Awaitable[SendReceipt]]
+
+
+class SendActivities:
+    """The sends of an engagement, over whichever accounts this worker was given."""
+
+    def __init__(
+        self, accounts: Accounts, ledger: SendLedger, request_limit: timedelta = timedelta(seconds=20)
+    ) -> None:
+        self._accounts, self._ledger, self._limit = accounts, ledger, request_limit
+
+    @activity.defn(name=names.TRIGGER_FLOW)
+    async def trigger_flow(self, send: Send) -> SendReceipt:
+        """Start the flow of a send: exactly one external effect.
+
+        In: a thread that we opened where the provider has threads, a template seen APPROVED, a key equal on every
+        attempt. Out: the provider's handles; taken, not delivered. Errors: ApplicationError of a pinned type.
+        """
+        return await unbroken(self._attempt(send, lambda provider, its: provider.trigger_flow(send, its)))
+
+    @activity.defn(name=names.SEND_MESSAGE)
+    async def send_message(self, send: Send) -> SendReceipt:
+        """Send a template without a flow: exactly one external effect; otherwise as ``trigger_flow``."""
+        return await unbroken(self._attempt(send, lambda provider, its: provider.send_message(send, its)))
+
+    async def _attempt(self, send: Send, request: Request) -> SendReceipt:
+        try:
+            provider = self._accounts.provider(send.account)
+            claim = await self._ledger.claim(send)
+        except SetupError as unset:
+            raise application_error(ProviderUnavailable(str(unset), code="not-configured")) from unset
+        except SendError as refused:
+            raise application_error(refused) from refused
+        if claim.earlier is not None:
+            return claim.earlier
+        if self._is_too_late():
+            late = ProviderUnavailable("the worker was held up before the request; nothing was sent", code="late")
+            await self._settle(claim, LedgerState.NOT_SENT, send, error=late)
+            raise application_error(late)
+        return await self._request(send, claim, _call(request, provider, claim.names))
+
+    async def _request(self, send: Send, claim: SendClaim, call: Coroutine[None, None, SendReceipt]) -> SendReceipt:
+        try:
+            receipt = await unbroken(call, self._limit)
+        except ProviderRejected as error:
+            await self._settle(claim, LedgerState.REJECTED, send, error=error)
+            raise application_error(error) from error
+        except NotSent as error:
+            await self._settle(claim, LedgerState.NOT_SENT, send, error=error)
+            raise application_error(error) from error
+        except Exception as error:
+            unknown = error if isinstance(error, OutcomeUnknown) else _no_answer(error)
+            await self._settle(claim, LedgerState.UNKNOWN, send, error=unknown)
+            raise application_error(unknown) from error
+        kept = receipt.model_copy(
+            update={"reference": claim.names.reference, "thread_id": receipt.thread_id or send.thread_id}
+        )
+        recorded = await self._settle(claim, LedgerState.SENT, send, receipt=kept)
+        return kept.model_copy(update={"recorded": recorded})
+
+    async def _settle(
+        self,
+        claim: SendClaim,
+        state: LedgerState,
+        send: Send,
+        *,
+        receipt: SendReceipt | None = None,
+        error: SendError | None = None,
+    ) -> bool:
+        """Write the ending. A row that cannot be written stays ``calling``, which reads as unknown: the safe side."""
+        try:
+            await self._ledger.settle(claim, state, receipt, failure_of(error) if error else None, send.at)
+        except StoreUnavailable:
+            activity.logger.warning("send_ending_not_recorded", extra={"send_key": claim.key, "ending": state.value})
+            return False
+        return True
+
+    @staticmethod
+    def _is_too_late() -> bool:
+        """A frozen worker must not send after Temporal gave the attempt up."""
+        info = activity.info()
+        if info.start_to_close_timeout is None:
+            return False
+        needed = min(timedelta(seconds=20), info.start_to_close_timeout * 2 / 3)
+        return datetime.now(UTC) > info.started_time + info.start_to_close_timeout - needed
+
+
+async def _call(request: Request, provider: MessagingProvider, its: SendNames) -> SendReceipt:
+    return await request(provider, its)
+
+
+def _no_answer(error: Exception) -> OutcomeUnknown:
+    """Whatever is not proven unsent is unknown: also a defect of ours after the request."""
+    return OutcomeUnknown(f"no usable answer to a send ({type(error).__name__}); it may have arrived", code="no-answer")

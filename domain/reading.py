@@ -1,0 +1,226 @@
+"""What events and commands mean for an engagement. Pure: reads what arrived, changes only the state."""
+
+from datetime import datetime
+
+from domain import names
+from domain.calls import Command
+from domain.engagements import Engagement
+from domain.events import (
+    FlowRunChanged,
+    FlowRunStatus,
+    FormAnswered,
+    MessageStatus,
+    MessageStatusChanged,
+    OptInReceived,
+    OptOutReceived,
+    ProviderEvent,
+    TextReceived,
+    Ties,
+)
+from domain.model import JsonValue
+from domain.outcomes import EngagementOutcome
+from domain.plans import UnexpectedText
+from domain.sends import FlowRun, LedgerState, SendReceipt
+from domain.state import EngagementState, SendRecord
+
+
+class Reader:
+    """Reads what arrived for one engagement at one instant."""
+
+    def __init__(self, engagement: Engagement, state: EngagementState, now: datetime) -> None:
+        self._engagement, self._state, self._now = engagement, state, now
+
+    def read_news(self) -> None:
+        """Read commands, then events, in order of arrival, until all are read."""
+        while self._state.unread_commands:
+            name, command = self._state.unread_commands.pop(0)
+            self.read_command(name, command)
+        while self._state.unread:
+            self.read_event(self._state.unread.pop(0))
+
+    def read_command(self, name: str, command: Command) -> None:
+        """Act on an operator's command."""
+        match name:
+            case names.STOP:
+                self._settle(EngagementOutcome.STOPPED, names.STOP, command.reason, actor=command.actor)
+            case names.HAND_OVER:
+                self._settle(EngagementOutcome.HANDED_OVER, names.HAND_OVER, command.reason, actor=command.actor)
+            case names.RESEND:
+                self._state.resend_wanted = True
+                self._log(names.RESEND, command.reason, command.actor)
+            case _:
+                self._log(name, command.reason, command.actor)
+
+    def read_event(self, event: ProviderEvent) -> None:
+        """Take one event in: progress is recorded, what decides settles the engagement."""
+        record = self._send_of(event)
+        self._adopt(record, event)
+        match event.body:
+            case FlowRunChanged() as body:
+                self._read_run(record, event.ties.run_id, body)
+            case FormAnswered() as body:
+                self._answer("form-answer", body.answers or {}, "" if body.answers else body.raw)
+            case TextReceived() as body:
+                self._read_text(body)
+            case MessageStatusChanged() as body:
+                self._read_status(record, body)
+            case OptOutReceived() as body:
+                reason = "the candidate asked not to be contacted any more"
+                self._settle(EngagementOutcome.OPTED_OUT, f"opt-out-{body.scope}", reason)
+            case OptInReceived():
+                self._log("opt-in", "the candidate restored consent")
+            case _:
+                self._log("no-effect", f"{event.body.kind} has no effect here")
+
+    def take_run(self, run: FlowRun) -> None:
+        """Take in what the provider, asked, says of a run."""
+        state = self._state
+        if state.unconfirmed_run == run.run_id:
+            state.unconfirmed_run = ""
+        record = state.send_of_run(run.run_id)
+        if record is None:
+            return
+        if run.flow_run_status.is_end:
+            self._end_run(record, run.flow_run_status, run.answers)
+        else:
+            record.advance_run(run.flow_run_status)
+
+    def give_up_on_failed_run(self) -> None:
+        """The time for a failed run to explain itself is over: nobody can say why, so a person takes it."""
+        self._state.failed_run_since = None
+        reason = "the provider's flow ended with an error that is not about delivery"
+        self._settle(EngagementOutcome.HANDED_OVER, "flow-failed", reason)
+
+    def _settle(
+        self,
+        outcome: EngagementOutcome,
+        rule: str,
+        reason: str,
+        *,
+        answers: dict[str, JsonValue] | None = None,
+        text: str = "",
+        actor: str = "",
+    ) -> None:
+        self._state.settle(
+            outcome=outcome, rule=rule, reason=reason, at=self._now, answers=answers, text=text, actor=actor
+        )
+
+    def _log(self, rule: str, text: str, actor: str = "") -> None:
+        self._state.log(self._now, rule, text, actor)
+
+    def _send_of(self, event: ProviderEvent) -> SendRecord | None:
+        by_key = self._state.send_by_key(event.send_key) if event.send_key else None
+        if by_key is not None:
+            return by_key
+        for record in reversed(self._state.sends):
+            if _names(event.ties, record):
+                return record
+        last = self._state.sends[-1] if self._state.sends else None
+        about_thread = isinstance(event.body, MessageStatusChanged) and event.ties.thread_id
+        return last if last and about_thread and last.receipt.thread_id in ("", event.ties.thread_id) else None
+
+    def _adopt(self, record: SendRecord | None, event: ProviderEvent) -> None:
+        """An event that carries our names proves that the send went out; ids that we missed are learned from it."""
+        if record is None:
+            return
+        record.receipt = _learned(record, event)
+        if record.state is LedgerState.UNKNOWN and record.is_known_to_provider:
+            self._state.mark_sent(record, record.receipt.model_copy(update={"recorded": False}), self._now)
+            self._state.needs_human = False
+            self._log("reconciled", f"{record.step}: the provider's own event shows that it was sent")
+
+    def _read_run(self, record: SendRecord | None, run_id: str, body: FlowRunChanged) -> None:
+        status = body.flow_run_status
+        if record is None:
+            self._log("no-effect", f"a flow run that none of our sends started is {status}")
+        elif body.cancelled_by_candidate:
+            record.advance_run(status)
+            self._settle(EngagementOutcome.DECLINED, "cancelled-by-candidate", "the candidate tapped Cancel")
+        elif not status.is_end:
+            if record.advance_run(status):
+                self._log("flow-run", f"{record.step}: the flow is {status}")
+        elif record.run_status is not None and record.run_status.is_end:
+            self._log("no-effect", f"{record.step}: {status} after {record.run_status}; the first end wins")
+        elif self._engagement.route.capabilities.confirms_ends and run_id:
+            self._state.unconfirmed_run = run_id
+        else:
+            self._end_run(record, status, body.answers)
+
+    def _end_run(self, record: SendRecord, status: FlowRunStatus, answers: dict[str, JsonValue]) -> None:
+        if not record.advance_run(status):
+            return
+        self._log("flow-run", f"{record.step}: the flow run ended as {status}")
+        match status:
+            case FlowRunStatus.FINISHED:
+                self._answer("flow-finished", answers)
+            case FlowRunStatus.FAILED:
+                self._state.failed_run_since = self._now
+                self._judge_failure(record)
+            case FlowRunStatus.CANCELLED if not record.cancelled_by_us:
+                reason = "the flow run was cancelled at the provider, by neither the candidate nor us"
+                self._settle(EngagementOutcome.HANDED_OVER, "run-cancelled", reason)
+            case _:
+                pass  # timed out: the silence path goes on
+
+    def _answer(self, rule: str, answers: dict[str, JsonValue], text: str = "") -> None:
+        if self._engagement.plan.declines(answers):
+            reason = "the answer says no by the plan's rule"
+            self._settle(EngagementOutcome.DECLINED, rule, reason, answers=answers, text=text)
+        else:
+            self._settle(EngagementOutcome.COMPLETED, rule, "the candidate answered", answers=answers, text=text)
+
+    def _read_text(self, body: TextReceived) -> None:
+        if self._engagement.plan.declines({"text": body.text, "payload": body.payload}):
+            self._settle(EngagementOutcome.DECLINED, "text", "the reply says no by the plan's rule", text=body.text)
+            return
+        match self._engagement.plan.unexpected_text:
+            case UnexpectedText.ANSWER:
+                self._settle(EngagementOutcome.COMPLETED, "text", "the plan counts a text as answer", text=body.text)
+            case UnexpectedText.HAND_OVER:
+                reason = "the candidate wrote a text and the plan gives those to a person"
+                self._settle(EngagementOutcome.HANDED_OVER, "text", reason, text=body.text)
+            case _:
+                self._log("text", "the candidate wrote a text; the plan keeps waiting for the flow")
+
+    def _read_status(self, record: SendRecord | None, body: MessageStatusChanged) -> None:
+        if record is None or not record.advance_message(body.message_status):
+            return
+        if body.message_status is not MessageStatus.FAILED:
+            self._log("message-status", f"{record.step}: {body.message_status}")
+            return
+        self._log("message-status", f"{record.step}: not delivered ({', '.join(body.codes) or 'no code'})")
+        if body.recipient_fault:
+            self._judge_failure(record)
+        else:
+            self._state.needs_human = True
+
+    def _judge_failure(self, record: SendRecord) -> None:
+        """A failed message makes the person unreachable unless something of ours did arrive before."""
+        if record.message_status is MessageStatus.FAILED and not self._state.was_delivered():
+            self._settle(EngagementOutcome.UNREACHABLE, "undeliverable", "the message could not be delivered")
+
+
+def _names(ties: Ties, record: SendRecord) -> bool:
+    receipt = record.receipt
+    pairs = (
+        (ties.reference, receipt.reference),
+        (ties.run_id, receipt.run_id),
+        (ties.session_id, receipt.session_id),
+        (ties.message_id, receipt.message_id),
+        (ties.replied_to, receipt.message_id),
+    )
+    return any(ours and ours == theirs for theirs, ours in pairs)
+
+
+def _learned(record: SendRecord, event: ProviderEvent) -> SendReceipt:
+    ties, receipt = event.ties, record.receipt
+    about_ours = isinstance(event.body, MessageStatusChanged) and not ties.thread_id
+    return receipt.model_copy(
+        update={
+            "reference": receipt.reference or ties.reference,
+            "run_id": receipt.run_id or ties.run_id,
+            "session_id": receipt.session_id or ties.session_id,
+            "message_id": receipt.message_id or (ties.message_id if about_ours else ties.replied_to),
+            "thread_id": receipt.thread_id or ties.thread_id,
+        }
+    )

@@ -1,0 +1,55 @@
+"""What an open engagement says of itself: the answer to the ``snapshot`` query, and what the archive keeps at close.
+
+Free of the candidate's name, number and answers except inside ``settlement``.
+"""
+
+from domain.events import FlowRunStatus, MessageStatus
+from domain.model import Instant, Model, Reference, Slug
+from domain.outcomes import Decision, Settlement
+from domain.sends import LedgerState
+
+
+class HoldView(Model):
+    """Why the engagement may not go on at present."""
+
+    rule: str
+    reason: str
+    since: Instant
+
+
+class SendView(Model):
+    """One send of the engagement: which message, what became of it, and the provider's ids of it."""
+
+    key: str
+    step: str
+    n: int
+    template: str
+    send_state: LedgerState
+    message_status: MessageStatus | None = None
+    flow_run_status: FlowRunStatus | None = None
+    reference: str = ""
+    run_id: str = ""
+    message_id: str = ""
+    at: Instant
+    """When the step began."""
+
+
+class EngagementSnapshot(Model):
+    """Where an engagement stands: which step, waiting for what until when, why held, what was sent and decided."""
+
+    workflow_id: str
+    tenant: Slug
+    reference: Reference
+    plan: str
+    line: Slug
+    stage: str
+    """One word for people and filters, equal to the search attribute ``EngagementStage``."""
+    hold: HoldView | None = None
+    waiting_for: str = ""
+    until: Instant | None = None
+    """When the present wait ends by itself; None when it does not."""
+    sends: tuple[SendView, ...] = ()
+    decisions: tuple[Decision, ...] = ()
+    settlement: Settlement | None = None
+    needs_human: bool = False
+    follow_ups_left: int = 0

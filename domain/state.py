@@ -1,0 +1,238 @@
+"""The one model that an engagement carries: through waits, continue-as-new and resume.
+
+It is changed only by its own methods and by ``domain.reading``; the workflow owns the single copy.
+"""
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from domain.calls import Command, CommandResult, ResolveSend
+from domain.events import FlowRunStatus, MessageStatus, ProviderEvent, ProviderEvents
+from domain.model import Instant, JsonValue, Model
+from domain.outcomes import Decision, EngagementOutcome, Settlement
+from domain.sends import LedgerState, MessageThread, SendReceipt
+
+KEPT_EVENT_KEYS = 500
+KEPT_COMMANDS = 200
+KEPT_DECISIONS = 300
+
+
+class Stage(StrEnum):
+    """Where an engagement stands, as the search attribute ``EngagementStage`` shows it."""
+
+    ADMITTING = "admitting"
+    OPENING = "opening"
+    HELD = "held"
+    RECONCILING = "reconciling"
+    AWAITING_ANSWER = "awaiting-answer"
+    CLOSING = "closing"
+    CLOSED = "closed"
+
+
+class Hold(Model):
+    """Waiting with a stated reason."""
+
+    rule: str
+    reason: str
+    since: Instant
+
+
+class SendRecord(BaseModel):
+    """One intended send as the engagement knows it. Changed as its ending, its run and its message become known."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    key: str
+    step: str
+    n: int = 1
+    template: str
+    with_flow: bool
+    state: LedgerState = LedgerState.FREE
+    since: Instant
+    receipt: SendReceipt = SendReceipt()
+    run_status: FlowRunStatus | None = None
+    message_status: MessageStatus | None = None
+    cancelled_by_us: bool = False
+    needs_record: bool = False
+
+    @property
+    def is_known_to_provider(self) -> bool:
+        """Whether an id of the provider's proves that it took the send."""
+        return bool(self.receipt.run_id or self.receipt.message_id or self.receipt.session_id)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its flow run may still bring an answer."""
+        return self.with_flow and self.state is LedgerState.SENT and not (self.run_status and self.run_status.is_end)
+
+    def advance_run(self, status: FlowRunStatus) -> bool:
+        """Take a run status that ranks higher; the first end wins. True when it changed anything."""
+        if self.run_status is not None and (self.run_status.is_end or status.rank <= self.run_status.rank):
+            return False
+        self.run_status = status
+        return True
+
+    def advance_message(self, status: MessageStatus) -> bool:
+        """Take a message status that ranks higher; delivered or read outlive a failure."""
+        known = self.message_status
+        if (
+            known is not None
+            and status.rank <= known.rank
+            and not (
+                status is MessageStatus.FAILED
+                and known.rank <= MessageStatus.SENT.rank
+                and known is not MessageStatus.FAILED
+            )
+        ):
+            return False
+        self.message_status = status
+        return True
+
+
+class EngagementState(BaseModel):
+    """Everything that an engagement has done, knows and still has to read. Every step skips what this says is done."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    started_at: Instant
+    admitted: bool = False
+    stage: Stage = Stage.ADMITTING
+    thread: MessageThread | None = None
+    sends: list[SendRecord] = Field(default_factory=list)
+    follow_ups_done: int = 0
+    last_message_at: Instant | None = None
+    unread: list[ProviderEvent] = Field(default_factory=list)
+    seen: list[str] = Field(default_factory=list)
+    commands: list[CommandResult] = Field(default_factory=list)
+    unread_commands: list[tuple[str, Command]] = Field(default_factory=list)
+    resolutions: list[ResolveSend] = Field(default_factory=list)
+    resend_wanted: bool = False
+    unconfirmed_run: str = ""
+    failed_run_since: Instant | None = None
+    decisions: list[Decision] = Field(default_factory=list)
+    decisions_dropped: int = 0
+    hold: Hold | None = None
+    needs_human: bool = False
+    settlement: Settlement | None = None
+    conversation_ended: bool = False
+    closed: bool = False
+    ats_told: bool = False
+
+    def receive(self, batch: ProviderEvents) -> None:
+        """Keep what was not seen before. Called by the signal handler: decides nothing, never raises."""
+        for event in batch.events:
+            if event.key not in self.seen:
+                self.seen.append(event.key)
+                self.unread.append(event)
+
+    def remembered(self, command_id: str) -> CommandResult | None:
+        """What became of a command that came before."""
+        return next((c for c in self.commands if c.command_id == command_id), None)
+
+    def accept(self, name: str, command: Command, text: str, at: datetime) -> CommandResult:
+        """Take a command up; ``run`` acts on it."""
+        result = CommandResult(command_id=command.command_id, command=name, accepted=True, text=text, at=at)
+        self.commands = [*self.commands, result][-KEPT_COMMANDS:]
+        if isinstance(command, ResolveSend):
+            self.resolutions.append(command)
+        self.unread_commands.append(
+            (name, Command.model_validate(command.model_dump(include=set(Command.model_fields))))
+        )
+        return result
+
+    def has_news(self) -> bool:
+        """Whether something waits to be read."""
+        return bool(self.unread or self.unread_commands)
+
+    def log(self, at: datetime, rule: str, text: str, actor: str = "") -> None:
+        """Add a line to the decision log; the oldest lines go first once there are too many to carry."""
+        self.decisions.append(Decision(at=at, rule=rule, text=text, actor=actor))
+        if len(self.decisions) > KEPT_DECISIONS:
+            del self.decisions[1]  # the first line says how it began and stays
+            self.decisions_dropped += 1
+
+    def settle(
+        self,
+        *,
+        outcome: EngagementOutcome,
+        rule: str,
+        reason: str,
+        at: datetime,
+        answers: dict[str, JsonValue] | None = None,
+        text: str = "",
+        actor: str = "",
+    ) -> None:
+        """Decide the outcome. The first decision stands; what comes later is only logged."""
+        if self.settlement is not None:
+            self.log(at, rule, f"came after the outcome {self.settlement.outcome}: {reason}", actor)
+            return
+        self.settlement = Settlement(outcome=outcome, rule=rule, reason=reason, at=at, answers=answers or {}, text=text)
+        self.hold = None
+        self.needs_human = False
+        self.log(at, rule, f"{outcome}: {reason}", actor)
+
+    def put_on_hold(self, at: datetime, rule: str, reason: str) -> None:
+        """Wait with a stated reason; the instant stays when the reason does."""
+        if self.hold is None or (self.hold.rule, self.hold.reason) != (rule, reason):
+            self.hold = Hold(rule=rule, reason=reason, since=at)
+            self.log(at, rule, f"held: {reason}")
+
+    def release(self, at: datetime, why: str) -> None:
+        """End a hold."""
+        if self.hold is not None:
+            self.log(at, "released", f"{self.hold.rule} over: {why}")
+            self.hold = None
+
+    def send_of_step(self, step: str) -> SendRecord | None:
+        """The latest send of a step."""
+        return next((s for s in reversed(self.sends) if s.step == step), None)
+
+    def send_by_key(self, key: str) -> SendRecord | None:
+        """The send with this key."""
+        return next((s for s in self.sends if s.key == key), None)
+
+    def send_of_run(self, run_id: str) -> SendRecord | None:
+        """The send that started this run."""
+        return next((s for s in self.sends if run_id and s.receipt.run_id == run_id), None)
+
+    def live_run(self) -> SendRecord | None:
+        """The latest send whose flow run may still bring an answer."""
+        return next((s for s in reversed(self.sends) if s.is_open), None)
+
+    def unknown_send(self) -> SendRecord | None:
+        """A send whose outcome nobody knows yet."""
+        return next((s for s in self.sends if s.state is LedgerState.UNKNOWN), None)
+
+    def was_delivered(self) -> bool:
+        """Whether anything of ours is known to have arrived."""
+        return any(
+            (s.message_status and s.message_status.rank >= MessageStatus.DELIVERED.rank)
+            or s.run_status is FlowRunStatus.FINISHED
+            for s in self.sends
+        )
+
+    def message_failed(self) -> bool:
+        """Whether the latest send is known not to have arrived."""
+        return bool(self.sends) and self.sends[-1].message_status is MessageStatus.FAILED
+
+    def mark_sent(self, record: SendRecord, receipt: SendReceipt, at: datetime) -> None:
+        """The provider took it."""
+        record.state, record.receipt, record.needs_record = LedgerState.SENT, receipt, not receipt.recorded
+        self.last_message_at = at
+
+    def carried(self) -> "EngagementState":
+        """What the next run gets: the same, with event keys bounded."""
+        return self.model_copy(update={"seen": self.seen[-KEPT_EVENT_KEYS:]})
+
+
+def earliest(*instants: datetime | None) -> datetime | None:
+    """The first of the instants that exist."""
+    known = [i for i in instants if i is not None]
+    return min(known) if known else None
+
+
+def until(instant: datetime, now: datetime) -> timedelta:
+    """Time left, never negative."""
+    return max(instant - now, timedelta(0))

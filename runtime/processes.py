@@ -1,0 +1,62 @@
+"""What every process of ours opens first and closes last: logs, keys, topology, store, connection to Temporal."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from temporalio.client import Client
+
+from domain.topology import Topology
+from runtime.codec import AesGcmCodec
+from runtime.logging import configure_logging
+from runtime.metrics import temporal_runtime
+from runtime.secrets import load_keys
+from runtime.settings import Settings
+from runtime.temporal import RapportPlugin, connect, data_converter, plugin
+from runtime.topology import load_topology
+from store.keys import KeyRing
+from store.migrate import upgrade
+from store.stores import Stores
+
+
+@dataclass(frozen=True)
+class ProcessParts:
+    """The parts of one process, by the settings that it was started with."""
+
+    settings: Settings
+    topology: Topology
+    keys: KeyRing
+    stores: Stores
+    client: Client
+
+
+def key_ring(settings: Settings) -> KeyRing:
+    """The installation's keys. Raises ``SetupError`` where they are missing or wrong."""
+    keys = load_keys(settings)
+    return KeyRing(keys.master, keys.pepper)
+
+
+def temporal_plugin(keys: KeyRing) -> RapportPlugin:
+    """The plugin that seals payloads under these keys."""
+    return plugin(data_converter(AesGcmCodec(keys)))
+
+
+@asynccontextmanager
+async def open_process(
+    settings: Settings, *, lazy: bool = False, migrate: bool | None = None
+) -> AsyncIterator[ProcessParts]:
+    """Open everything, or raise ``SetupError`` or ``BadInput`` before anything of the process runs.
+
+    With ``lazy`` Temporal may be down. The store is migrated first where it is a file of this machine alone.
+    """
+    configure_logging(settings.log.format, settings.log.level)
+    topology = load_topology(settings.topology_path())
+    keys = key_ring(settings)
+    runtime = temporal_runtime(settings.metrics.bind)
+    url = settings.store_url.get_secret_value()
+    if settings.is_single_machine:
+        await asyncio.to_thread(upgrade, url)
+    async with Stores.open(url, keys) as stores:
+        client = await connect(temporal_plugin(keys), lazy=lazy, runtime=runtime)
+        yield ProcessParts(settings, topology, keys, stores, client)

@@ -1,0 +1,189 @@
+"""A stage for workflow tests: real server, real worker, real store, and a provider that follows a script."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from temporalio.client import WorkflowHandle
+from temporalio.testing import TimeSkipper
+
+from domain import names
+from domain.calls import Command, CommandResult
+from domain.contacts import Candidate, Consent, phone_alias
+from domain.engagements import Engagement, Route, Timing
+from domain.events import EventBody, FlowRunChanged, FlowRunStatus, ProviderEvent, ProviderEvents, Ties
+from domain.ids import ENGAGEMENTS_QUEUE, engagement_workflow_id
+from domain.outcomes import EngagementResult
+from domain.plans import FlowRef, FollowUp, Opening, Plan, Silence, TemplateRef
+from domain.snapshot import EngagementSnapshot
+from domain.topology import Account, Line, Tenant, Topology
+from runtime.settings import WorkerSettings
+from store.keys import KeyRing
+from store.migrate import upgrade
+from store.registry import EngagementRow
+from store.stores import Stores
+from tests.calendar import Calendar
+from tests.workflow.scripted import HeardNotices, OneAccount, ScriptedProvider
+from worker import Workers
+from workflows.engagement import EngagementWorkflow
+
+TEMPLATE = TemplateRef(name="intake_v1", language="nl", id="template-1", variables=("first_name",))
+NUDGE = TemplateRef(name="nudge_v1", language="nl", id="template-2")
+FLOW = FlowRef(id="flow-1")
+TIMING = Timing(
+    reconcile_settle=timedelta(seconds=30), provider_pause=timedelta(minutes=10), failure_settle=timedelta(seconds=20)
+)
+Handle = WorkflowHandle[Any, EngagementResult]
+
+
+def plan(*, follow_ups: tuple[FollowUp, ...] = (), silence: str = "3d", then: str = "close", **more: object) -> Plan:
+    """A plan with an opening flow; whatever else it has is given."""
+    return Plan.model_validate(
+        {
+            "name": "intake",
+            "opening": Opening(template=TEMPLATE, flow=FLOW),
+            "follow_ups": follow_ups,
+            "silence": Silence.model_validate({"after": silence, "then": then}),
+            **more,
+        }
+    )
+
+
+@dataclass
+class Play:
+    """One engagement on the stage."""
+
+    stage: "Stage"
+    handle: Handle
+    engagement: Engagement
+    told: int = 0
+
+    async def tell(self, body: EventBody, *, key: str = "", **ties: str) -> None:
+        """Let the provider tell something."""
+        self.told += 1
+        event = ProviderEvent(
+            key=key or f"event-{self.told}", occurred_at=datetime.now(UTC), ties=Ties(**ties), body=body
+        )
+        await self.handle.signal(names.PROVIDER_EVENTS, ProviderEvents(events=(event,)))
+
+    async def finish_run(self, run_id: str = "run-1", **answers: str) -> None:
+        """The candidate completes the flow, and the provider says so."""
+        self.stage.provider.become(run_id, FlowRunStatus.FINISHED, **answers)
+        await self.tell(FlowRunChanged(flow_run_status=FlowRunStatus.FINISHED), run_id=run_id)
+
+    async def command(self, name: str, command_id: str = "c-1", **more: Any) -> CommandResult:
+        """Give a command as an operator."""
+        model = more.pop("model", Command)
+        command = model(command_id=command_id, actor="olga", reason="because", **more)
+        result: CommandResult = await self.handle.execute_update(
+            name, command, id=command_id, result_type=CommandResult
+        )
+        return result
+
+    async def snapshot(self) -> EngagementSnapshot:
+        """Where it stands."""
+        snapshot: EngagementSnapshot = await self.handle.query(names.SNAPSHOT, result_type=EngagementSnapshot)
+        return snapshot
+
+    async def pass_time(self, length: timedelta) -> None:
+        """Let time pass for this engagement."""
+        await self.stage.calendar.pass_time(length, [self.handle])
+
+    async def rest(self) -> None:
+        """Let it come to rest."""
+        await self.stage.calendar.quiet([self.handle])
+
+    async def result(self) -> EngagementResult:
+        """Its outcome."""
+        return await self.handle.result()
+
+
+@dataclass
+class Stage:
+    """Server, worker and store for the plays of one test."""
+
+    skipper: TimeSkipper
+    stores: Stores
+    provider: ScriptedProvider
+    ats: HeardNotices
+    calendar: Calendar
+    line: str
+    workers: Workers
+    topology: Topology
+    played: list[Handle] = field(default_factory=list)
+
+    async def play(
+        self, its: Plan | None = None, *, phone: str = "+31612345678", consent: bool = True, **more: Any
+    ) -> Play:
+        """Register and start an engagement."""
+        reference = more.pop("reference", uuid.uuid4().hex[:12])
+        now = datetime.now(UTC)
+        contact_id = await self.stores.contacts.resolve([phone_alias(phone)])
+        given = Consent(source="form", obtained_at=now) if consent else None
+        engagement = Engagement(
+            tenant="acme",
+            reference=reference,
+            contact_id=contact_id,
+            candidate=Candidate(phone=phone, variables={"first_name": "Ada"}, consent=given),
+            plan=its or plan(),
+            route=Route(
+                account=self.line, line=self.line, provider="scripted", capabilities=self.provider.capabilities
+            ),
+            timing=more.pop("timing", TIMING),
+            notify_ats=True,
+            requested_at=now,
+            **more,
+        )
+        await self._register(engagement, now)
+        handle = await self.skipper.client.start_workflow(
+            EngagementWorkflow.run,
+            args=[engagement, None],
+            id=engagement_workflow_id("acme", reference),
+            task_queue=ENGAGEMENTS_QUEUE,
+        )
+        self.played.append(handle)
+        return Play(self, handle, engagement)
+
+    async def _register(self, engagement: Engagement, now: datetime) -> None:
+        row = EngagementRow(
+            tenant=engagement.tenant,
+            reference=engagement.reference,
+            workflow_id=engagement_workflow_id(engagement.tenant, engagement.reference),
+            contact_id=engagement.contact_id,
+            line=engagement.route.line,
+            account=engagement.route.account,
+            provider=engagement.route.provider,
+            plan=engagement.plan.name,
+            fingerprints={"reference": engagement.reference},
+            created_at=now,
+        )
+        await self.stores.registry.register(row, engagement)
+
+
+@asynccontextmanager
+async def open_stage(skipper: TimeSkipper, directory: Path, provider: ScriptedProvider) -> AsyncIterator[Stage]:
+    """Open a store, start the workers of one account with one line."""
+    line = f"line-{uuid.uuid4().hex[:8]}"
+    topology = Topology(
+        tenants=(Tenant(slug="acme"),),
+        accounts=(
+            Account(
+                slug=line, provider="scripted", credential="env:UNUSED", webhook_secrets=("env:UNUSED",), rate=10_000
+            ),
+        ),
+        lines=(Line(slug=line, account=line, tenants=("acme",), rate=10_000),),
+    )
+    async with AsyncExitStack() as stack:
+        url = f"sqlite:///{directory / 'store.sqlite3'}"
+        await asyncio.to_thread(upgrade, url)
+        stores = await stack.enter_async_context(Stores.open(url, KeyRing.generate()))
+        ats = HeardNotices()
+        workers = Workers(skipper.client, stores, OneAccount(provider), ats, WorkerSettings())
+        for one in workers.all(topology):
+            await stack.enter_async_context(one)
+        yield Stage(skipper, stores, provider, ats, Calendar(skipper), line, workers, topology)

@@ -1,0 +1,131 @@
+"""The worker process, and the only place that joins activities to providers and store."""
+
+import asyncio
+import signal
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from datetime import timedelta
+
+import structlog
+from temporalio.client import Client
+from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
+from temporalio.worker import PollerBehaviorAutoscaling, Worker, WorkerDeploymentConfig
+
+from activities.lookups import LookupActivities
+from activities.records import RecordActivities
+from activities.sends import SendActivities
+from domain.ids import ENGAGEMENTS_QUEUE, lookups_queue, sends_queue
+from domain.pacing import paces
+from domain.ports import Accounts, AtsNotifier
+from domain.topology import Topology
+from providers.registry import build_accounts, build_ats_notifier
+from runtime.processes import open_process
+from runtime.secrets import resolve
+from runtime.settings import Settings, WorkerSettings, load_settings
+from store.stores import Stores
+from workflows.engagement import EngagementWorkflow
+
+DEPLOYMENT = "rapport"
+
+
+class Workers:
+    """Every worker of one process: engagements, and one per line and account that it was given."""
+
+    def __init__(
+        self, client: Client, stores: Stores, accounts: Accounts, ats: AtsNotifier, settings: WorkerSettings
+    ) -> None:
+        self._client, self._settings = client, settings
+        self._sends = SendActivities(accounts, stores.ledger)
+        self._lookups = LookupActivities(accounts, stores.ledger, stores.contacts, stores.templates)
+        self._records = RecordActivities(stores.contacts, stores.ledger, stores.registry, ats)
+
+    def all(self, topology: Topology) -> Iterator[Worker]:
+        """Engagements first: a fatal error of any of them ends the process."""
+        yield self.engagements()
+        for account in topology.accounts:
+            lines = topology.lines_of(account.slug)
+            lookups_rate, send_rates = paces(account, lines)
+            yield self.lookups(account.slug, lookups_rate)
+            for line in lines:
+                yield self.line(line.slug, send_rates[line.slug])
+
+    def engagements(self) -> Worker:
+        """Workflow tasks, and the activities that touch only our own store."""
+        records = self._records
+        return Worker(
+            self._client,
+            task_queue=ENGAGEMENTS_QUEUE,
+            workflows=[EngagementWorkflow],
+            activities=[records.admit, records.record_send, records.close, records.notify_ats],
+            deployment_config=_deployment(self._settings.build_id),
+            max_concurrent_workflow_tasks=self._settings.max_workflow_tasks,
+            max_concurrent_activities=self._settings.max_activities,
+            max_cached_workflows=self._settings.max_cached_workflows,
+            graceful_shutdown_timeout=self._settings.graceful_shutdown,
+            workflow_task_poller_behavior=PollerBehaviorAutoscaling(minimum=2, maximum=20, initial=5),
+        )
+
+    def line(self, line: str, rate: float) -> Worker:
+        """One line's sends. Both limits: the queue's alone bursts, the worker's alone does not outlive a restart."""
+        return self._paced(sends_queue(line), [self._sends.trigger_flow, self._sends.send_message], rate)
+
+    def lookups(self, account: str, rate: float) -> Worker:
+        """One account's reads and repeatable writes."""
+        does = self._lookups
+        activities = [
+            does.ensure_template_approved,
+            does.open_thread,
+            does.check_flow_run,
+            does.reconcile_send,
+            does.end_conversation,
+        ]
+        return self._paced(lookups_queue(account), activities, rate)
+
+    def _paced(self, queue: str, activities: list, rate: float) -> Worker:  # type: ignore[type-arg] - signatures differ
+        # never versioned: versioned workflows reach these queues, and a deployment is not held up by them
+        return Worker(
+            self._client,
+            task_queue=queue,
+            activities=activities,
+            max_task_queue_activities_per_second=rate,
+            max_activities_per_second=rate,
+            graceful_shutdown_timeout=self._settings.graceful_shutdown,
+            activity_task_poller_behavior=PollerBehaviorAutoscaling(minimum=1, maximum=10, initial=1),
+        )
+
+
+def _deployment(build_id: str | None) -> WorkerDeploymentConfig | None:
+    if build_id is None:
+        return None
+    return WorkerDeploymentConfig(
+        version=WorkerDeploymentVersion(deployment_name=DEPLOYMENT, build_id=build_id),
+        use_worker_versioning=True,
+        default_versioning_behavior=VersioningBehavior.AUTO_UPGRADE,
+    )
+
+
+async def run_worker(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT, then finish what is in hand. Raises ``SetupError`` before anything is polled."""
+    async with AsyncExitStack() as stack:
+        process = await stack.enter_async_context(open_process(settings))
+        accounts = build_accounts(process.topology, resolve)
+        stack.push_async_callback(accounts.close)
+        ats = build_ats_notifier(process.topology, resolve)
+        stack.push_async_callback(ats.close)
+        workers = Workers(process.client, process.stores, accounts, ats, settings.worker)
+        for worker in workers.all(process.topology):
+            await stack.enter_async_context(worker)
+        structlog.get_logger().info("worker_ready", lines=len(process.topology.lines), queue=ENGAGEMENTS_QUEUE)
+        await _stop_signal()
+        structlog.get_logger().info("worker_stopping", grace_s=settings.worker.graceful_shutdown / timedelta(seconds=1))
+
+
+async def _stop_signal() -> None:
+    stop = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    await stop.wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(run_worker(load_settings()))

@@ -1,0 +1,121 @@
+"""Typed callers of every activity: pinned name, queue, limits and a one-line summary for the audit.
+
+Each returns a handle: the engagement keeps listening while an activity runs (``Progress.finish``).
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+from temporalio import workflow
+from temporalio.workflow import ActivityCancellationType, ActivityHandle
+
+from domain import names
+from domain.calls import (
+    Admission,
+    AdmissionRequest,
+    AtsNotice,
+    CloseRequest,
+    ConversationEnded,
+    EndConversation,
+    Reconciled,
+    ReconcileRequest,
+    RecordSend,
+    RunQuestion,
+    TemplateQuestion,
+    ThreadRequest,
+)
+from domain.engagements import Timing
+from domain.ids import ENGAGEMENTS_QUEUE, lookups_queue, sends_queue
+from domain.model import Model
+from domain.sends import FlowRun, MessageThread, Send, SendReceipt, TemplateReading
+from workflows.options import CallOptions, lookup_options, notice_options, record_options, send_options
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class Calls:
+    """The activities of one engagement, by its timing."""
+
+    timing: Timing
+
+    def send(self, send: Send, left: timedelta) -> ActivityHandle[SendReceipt]:
+        """Begin a send; it can be recalled until a worker holds it, and after that it is awaited to its own ending."""
+        name = names.TRIGGER_FLOW if send.flow is not None else names.SEND_MESSAGE
+        summary = f"{send.step} #{send.n}: send {send.template.name} ({send.template.language}) on {send.line}"
+        options = send_options(self.timing, left)
+        return _start(name, send, SendReceipt, _Door(sends_queue(send.line), options, summary))
+
+    def admit(self, request: AdmissionRequest) -> ActivityHandle[Admission]:
+        """Consent, opt-outs, already busy."""
+        door = _Door(ENGAGEMENTS_QUEUE, record_options(), "consent, opt-outs, already busy")
+        return _start(names.ADMIT_ENGAGEMENT, request, Admission, door)
+
+    def ensure_template_approved(self, question: TemplateQuestion) -> ActivityHandle[TemplateReading]:
+        """How the template stands."""
+        summary = f"is {question.template.name} ({question.template.language}) approved?"
+        return _start(
+            names.ENSURE_TEMPLATE_APPROVED, question, TemplateReading, self._lookup(question.account, summary)
+        )
+
+    def open_thread(self, request: ThreadRequest) -> ActivityHandle[MessageThread]:
+        """Find or open the thread."""
+        return _start(
+            names.OPEN_THREAD, request, MessageThread, self._lookup(request.account, "find or open the thread")
+        )
+
+    def check_flow_run(self, question: RunQuestion, why: str) -> ActivityHandle[FlowRun]:
+        """How a flow run stands, by the provider's own word."""
+        return _start(names.CHECK_FLOW_RUN, question, FlowRun, self._lookup(question.account, why))
+
+    def reconcile_send(self, request: ReconcileRequest) -> ActivityHandle[Reconciled]:
+        """Whether a send with a lost answer reached the provider."""
+        summary = "did the send with the lost answer arrive?" + (" last look" if request.final else "")
+        return _start(names.RECONCILE_SEND, request, Reconciled, self._lookup(request.account, summary))
+
+    def end_conversation(self, request: EndConversation) -> ActivityHandle[ConversationEnded]:
+        """Cancel what the provider still runs."""
+        door = self._lookup(request.account, "end the conversation at the provider")
+        return _start(names.END_CONVERSATION, request, ConversationEnded, door)
+
+    def record_send(self, request: RecordSend) -> ActivityHandle[None]:
+        """Write to the ledger what was found out about a send."""
+        door = _Door(ENGAGEMENTS_QUEUE, record_options(), f"record the send as {request.state}")
+        return _start(names.RECORD_SEND, request, type(None), door)
+
+    def close(self, request: CloseRequest) -> ActivityHandle[None]:
+        """Make the outcome final."""
+        summary = f"close as {request.result.settlement.outcome}: archive, release the contact"
+        return _start(names.CLOSE_ENGAGEMENT, request, type(None), _Door(ENGAGEMENTS_QUEUE, record_options(), summary))
+
+    def notify_ats(self, notice: AtsNotice) -> ActivityHandle[None]:
+        """Tell the tenant's system."""
+        summary = f"tell the ATS: {notice.result.settlement.outcome}"
+        door = _Door(ENGAGEMENTS_QUEUE, notice_options(self.timing), summary)
+        return _start(names.NOTIFY_ATS, notice, type(None), door)
+
+    def _lookup(self, account: str, summary: str) -> "_Door":
+        return _Door(lookups_queue(account), lookup_options(self.timing), summary)
+
+
+@dataclass(frozen=True)
+class _Door:
+    queue: str
+    options: CallOptions
+    summary: str
+
+
+def _start(name: str, request: Model, answer: type[Answer], door: _Door) -> ActivityHandle[Answer]:
+    handle: ActivityHandle[Answer] = workflow.start_activity(
+        name,
+        request,
+        result_type=answer,
+        task_queue=door.queue,
+        start_to_close_timeout=door.options.start_to_close,
+        schedule_to_close_timeout=door.options.schedule_to_close,
+        retry_policy=door.options.policy,
+        cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+        summary=door.summary,
+    )
+    return handle

@@ -1,0 +1,261 @@
+"""One candidate, one conversation, carried to one outcome."""
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, ApplicationError
+
+from domain import names
+from domain.calls import (
+    AdmissionRequest,
+    AtsNotice,
+    CloseRequest,
+    Command,
+    CommandResult,
+    EndConversation,
+    ResolveSend,
+    ThreadRequest,
+)
+from domain.engagements import Engagement
+from domain.events import ProviderEvents
+from domain.outcomes import EngagementOutcome, EngagementResult, Settlement
+from domain.sends import LedgerState
+from domain.snapshot import EngagementSnapshot
+from domain.state import EngagementState, Stage
+from workflows.holding import Holding, Step
+from workflows.listening import Listening
+from workflows.progress import Progress
+from workflows.reconciling import OPENING
+from workflows.sending import Sending
+from workflows.story import snapshot
+
+UNTOUCHED_BY_PROVIDER = (EngagementOutcome.COMPLETED, EngagementOutcome.DECLINED)
+"""Outcomes after which the provider's own flow has ended by itself."""
+
+
+@workflow.defn(name=names.CANDIDATE_ENGAGEMENT)
+class EngagementWorkflow:
+    """Carries one engagement. Every step skips what the state says is done, so it resumes anywhere."""
+
+    @workflow.init  # before any signal can arrive; takes up what continue-as-new carried over
+    def __init__(self, engagement: Engagement, state: EngagementState | None = None) -> None:
+        self._engagement = engagement
+        self._state = state or EngagementState(started_at=workflow.now())
+        self._progress = Progress(engagement, self._state)
+        self._holding = Holding(self._progress)
+        self._sending = Sending(self._progress, self._holding)
+        self._listening = Listening(self._progress, self._holding, self._sending)
+
+    @workflow.run
+    async def run(self, engagement: Engagement, state: EngagementState | None = None) -> EngagementResult:
+        """From admission to the final outcome."""
+        await self._admit()
+        await self._ensure_template_approved()
+        await self._open_thread()
+        await self._trigger_flow()
+        await self._await_outcome()
+        return await self._close()
+
+    @workflow.signal(name=names.PROVIDER_EVENTS, description="What the provider's webhooks told, in batches")
+    def provider_events(self, batch: ProviderEvents) -> None:
+        """Appends, decides nothing, never raises."""
+        self._state.receive(batch)
+
+    @workflow.update(name=names.STOP, description="End the engagement; nothing more is sent")
+    def stop(self, command: Command) -> CommandResult:
+        """End as STOPPED."""
+        return self._accept(names.STOP, command, "stopping; nothing more is sent")
+
+    @stop.validator
+    def _may_stop(self, command: Command) -> None:
+        self._refuse_when_over(command)
+
+    @workflow.update(name=names.HAND_OVER, description="Give the conversation to a person")
+    def hand_over(self, command: Command) -> CommandResult:
+        """End as HANDED_OVER."""
+        return self._accept(names.HAND_OVER, command, "handing over; nothing more is sent")
+
+    @hand_over.validator
+    def _may_hand_over(self, command: Command) -> None:
+        self._refuse_when_over(command)
+
+    @workflow.update(name=names.RESOLVE_SEND, description="Say whether a send with unknown outcome was sent")
+    def resolve_send(self, command: ResolveSend) -> CommandResult:
+        """Settle a send whose answer was lost."""
+        return self._accept(names.RESOLVE_SEND, command, "was sent" if command.was_sent else "was not sent")
+
+    @resolve_send.validator
+    def _may_resolve(self, command: ResolveSend) -> None:
+        self._refuse_when_over(command)
+        if self._state.remembered(command.command_id) is None:
+            record = self._state.send_by_key(command.send_key)
+            if record is None or record.state is not LedgerState.UNKNOWN:
+                raise _not_allowed("this send's outcome is not unknown; look at the engagement's sends again")
+
+    @workflow.update(name=names.RESEND, description="Send a step with unknown outcome once more, under a new key")
+    def resend(self, command: Command) -> CommandResult:
+        """Accept that the message may arrive twice."""
+        return self._accept(names.RESEND, command, "sending once more; the earlier message may have arrived too")
+
+    @resend.validator
+    def _may_resend(self, command: Command) -> None:
+        self._refuse_when_over(command)
+        if self._state.remembered(command.command_id) is None and self._state.unknown_send() is None:
+            raise _not_allowed("no send's outcome is unknown, so nothing is sent again")
+
+    @workflow.query(name=names.SNAPSHOT, description="Where the engagement stands")
+    def snapshot(self) -> EngagementSnapshot:
+        """Where the engagement stands."""
+        return snapshot(self._engagement, self._state, self._progress.waiting_for, self._progress.until)
+
+    async def _admit(self) -> None:
+        if self._state.admitted or self._progress.is_settled():
+            return
+        engagement, progress = self._engagement, self._progress
+        progress.show(Stage.ADMITTING, "consent, opt-outs and other engagements to be checked")
+        request = AdmissionRequest(
+            workflow_id=workflow.info().workflow_id,
+            tenant=engagement.tenant,
+            line=engagement.route.line,
+            contact_id=engagement.contact_id,
+            job=engagement.job,
+            consent=engagement.candidate.consent,
+            exclusive_line=engagement.route.capabilities.one_live_run_per_thread,
+            at=progress.now,
+        )
+        admission = await progress.finish(progress.calls.admit(request), recall=False)
+        self._state.admitted = admission.admitted
+        if admission.admitted:
+            progress.log(
+                "admitted", f"plan {engagement.plan.name} v{engagement.plan.version} on {engagement.route.line}"
+            )
+        else:
+            opted_out = admission.rule == "opted-out"
+            outcome = EngagementOutcome.OPTED_OUT if opted_out else EngagementOutcome.REFUSED
+            progress.settle(outcome, admission.rule, admission.reason)
+
+    async def _ensure_template_approved(self) -> None:
+        if not (self._progress.is_settled() or self._state.sends or self._state.thread):
+            await self._holding.ensure_template(self._opening())
+
+    async def _open_thread(self) -> None:
+        if self._progress.is_settled() or self._state.thread or not self._engagement.route.capabilities.has_threads:
+            return
+        request = ThreadRequest(
+            workflow_id=workflow.info().workflow_id,
+            account=self._engagement.route.account,
+            line=self._engagement.route.line,
+            contact_id=self._engagement.contact_id,
+            address=self._engagement.candidate.phone,
+            at=self._progress.now,
+        )
+        thread = await self._holding.persist(lambda: self._progress.calls.open_thread(request), self._opening())
+        if thread is None:
+            return
+        self._state.thread = thread
+        if thread.chatbot_paused:
+            reason = "the conversation's bot is paused at the provider; somebody is or was talking to this person"
+            self._progress.settle(EngagementOutcome.HANDED_OVER, "thread-paused", reason)
+
+    async def _trigger_flow(self) -> None:
+        record = self._state.send_of_step(OPENING)
+        if not (
+            self._progress.is_settled() or (record and record.state is LedgerState.SENT and not record.needs_record)
+        ):
+            await self._sending.deliver(self._opening(), template_checked=record is None)
+
+    async def _await_outcome(self) -> None:
+        while not self._progress.is_settled():
+            await self._listening.step()
+            await self._continue_if_due()
+
+    async def _close(self) -> EngagementResult:
+        settlement = self._state.settlement
+        if settlement is None:
+            raise ApplicationError("closing without an outcome is a defect", type="Defect")
+        await self._end_conversation(settlement)
+        result = self._result(settlement)
+        if not self._state.closed:
+            request = CloseRequest(
+                workflow_id=workflow.info().workflow_id,
+                contact_id=self._engagement.contact_id,
+                result=result,
+                decisions=tuple(self._state.decisions),
+                snapshot=self.snapshot().model_dump_json(),
+                at=self._progress.now,
+            )
+            await self._progress.finish(self._progress.calls.close(request), recall=False)
+            self._state.closed = True
+        self._progress.show(Stage.CLOSED, "")
+        await self._notify_ats(result)
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        return self._result(settlement)
+
+    async def _end_conversation(self, settlement: Settlement) -> None:
+        """What the provider still runs ends with the engagement, or its bot would go on with the candidate."""
+        live, capabilities = self._state.live_run(), self._engagement.route.capabilities
+        opted_out = settlement.outcome is EngagementOutcome.OPTED_OUT
+        thread_id = self._state.thread.thread_id if self._state.thread else ""
+        natural = settlement.outcome in UNTOUCHED_BY_PROVIDER
+        if self._state.conversation_ended or not capabilities.can_cancel_runs or natural:
+            return
+        if (live is None or not live.receipt.run_id) and not (opted_out and thread_id):
+            return
+        self._progress.show(Stage.CLOSING, "the provider to end the conversation")
+        request = EndConversation(
+            account=self._engagement.route.account,
+            run_id=live.receipt.run_id if live else "",
+            thread_id=thread_id,
+            pause_thread=opted_out,
+            at=self._progress.now,
+        )
+        try:
+            await self._progress.finish(self._progress.calls.end_conversation(request), recall=False)
+            self._progress.log("ended", "the conversation at the provider was ended")
+        except ActivityError:
+            self._progress.log("not-ended", "the provider could not be told to end the conversation")
+        self._state.conversation_ended = True
+
+    async def _notify_ats(self, result: EngagementResult) -> None:
+        if self._state.ats_told or not self._engagement.notify_ats:
+            return
+        notice = AtsNotice(
+            event_id=f"{workflow.info().workflow_id}:outcome",
+            event_type="engagement.closed",
+            result=result,
+            at=self._progress.now,
+        )
+        try:
+            await self._progress.finish(self._progress.calls.notify_ats(notice), recall=False)
+        except ActivityError:
+            self._progress.log("ats-not-told", "the tenant's system did not take the outcome")
+        self._state.ats_told = True
+
+    async def _continue_if_due(self) -> None:
+        info = workflow.info()
+        if info.is_continue_as_new_suggested() and not self._progress.is_settled():
+            await workflow.wait_condition(workflow.all_handlers_finished)
+            workflow.continue_as_new(args=[self._engagement, self._state.carried()])
+
+    def _opening(self) -> Step:
+        plan = self._engagement.plan
+        return Step(OPENING, plan.opening.template, plan.opening.flow, self._state.started_at + plan.step_expiry)
+
+    def _result(self, settlement: Settlement) -> EngagementResult:
+        return EngagementResult(
+            tenant=self._engagement.tenant,
+            reference=self._engagement.reference,
+            settlement=settlement,
+            sends=sum(s.state is LedgerState.SENT for s in self._state.sends),
+        )
+
+    def _accept(self, name: str, command: Command, text: str) -> CommandResult:
+        earlier = self._state.remembered(command.command_id)
+        return earlier or self._state.accept(name, command, text, workflow.now())
+
+    def _refuse_when_over(self, command: Command) -> None:
+        if self._progress.is_settled() and self._state.remembered(command.command_id) is None:
+            settlement = self._state.settlement
+            raise _not_allowed(f"the engagement is over: {settlement.outcome if settlement else ''}")
+
+
+def _not_allowed(text: str) -> ApplicationError:
+    return ApplicationError(text, type=names.NOT_ALLOWED, non_retryable=True)

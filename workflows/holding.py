@@ -1,0 +1,139 @@
+"""Waiting with a stated reason: for a template, for a provider, for a line; never past what is worth sending."""
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from typing import TypeVar
+
+from temporalio.exceptions import ActivityError
+from temporalio.workflow import ActivityHandle
+
+from domain.calls import TemplateQuestion
+from domain.errors import Scope
+from domain.outcomes import EngagementOutcome
+from domain.plans import FlowRef, TemplateRef
+from domain.sends import SendFailure, TemplateReading, TemplateStatus
+from domain.state import Stage, earliest
+from workflows.endings import failure_in, is_rejected
+from workflows.progress import Progress
+
+Answer = TypeVar("Answer")
+
+
+class Step:
+    """What is to be sent, and until when it is worth sending."""
+
+    def __init__(self, name: str, template: TemplateRef, flow: FlowRef | None, expires: datetime) -> None:
+        self.name, self.template, self.flow, self.expires = name, template, flow, expires
+
+
+class Holding:
+    """Holds of one engagement."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress, self._state = progress, progress.state
+
+    async def ensure_template(self, step: Step) -> bool:
+        """Wait, with a stated reason, until the step's template may be sent. False when the outcome is decided."""
+        progress, timing = self._progress, self._progress.engagement.timing
+        pause = timing.template_poll
+        while not progress.is_settled():
+            question = TemplateQuestion(
+                account=progress.engagement.route.account,
+                line=progress.engagement.route.line,
+                template=step.template,
+                flow=step.flow,
+                at=progress.now,
+            )
+            reading = await self.persist(partial(progress.calls.ensure_template_approved, question), step)
+            if reading is None:
+                return False
+            if reading.template_status.sends:
+                return self._fits(step.template, reading)
+            self._judge_template(step.template, reading)
+            await self._hold_until(step, progress.now + pause, "the template to be approved")
+            pause = min(pause * 2, timing.template_poll_ceiling)
+        return False
+
+    async def persist(self, call: Callable[[], ActivityHandle[Answer]], step: Step) -> Answer | None:
+        """Do a lookup until it works. None when the outcome was decided first: by the step's expiry, or by news."""
+        progress = self._progress
+        while not progress.is_settled():
+            try:
+                answer = await progress.finish(call())
+            except ActivityError as error:
+                if progress.is_settled():
+                    return None
+                failure = failure_in(error)
+                if is_rejected(error) and not failure.scope.is_shared:
+                    self.settle_rejection(failure)
+                    return None
+                self.hold_for(failure, needs_human=is_rejected(error))
+                await self.rest(step)
+            else:
+                self._state.release(progress.now, "the provider answered")
+                return answer
+        return None
+
+    def _fits(self, template: TemplateRef, reading: TemplateReading) -> bool:
+        self._state.release(self._progress.now, "the template is approved")
+        if reading.flow_missing:
+            reason = f"{template.name} starts a flow and the plan names none"
+        elif reading.variables is not None and reading.variables != len(template.variables):
+            reason = f"{template.name} takes {reading.variables} variables, the plan gives {len(template.variables)}"
+        else:
+            return True
+        self._progress.settle(EngagementOutcome.MISCONFIGURED, "template-variables", reason)
+        return False
+
+    def _judge_template(self, template: TemplateRef, reading: TemplateReading) -> None:
+        status, why = reading.template_status, f" ({reading.reason})" if reading.reason else ""
+        if status.is_refusal:
+            reason = f"{template.name} ({template.language}) is {status}{why}"
+            self._progress.settle(EngagementOutcome.TEMPLATE_REJECTED, "template-refused", reason)
+        elif status is TemplateStatus.MISSING:
+            reason = f"the provider has no template {template.name} ({template.language})"
+            self._progress.settle(EngagementOutcome.MISCONFIGURED, "template-missing", reason)
+        else:
+            reason = f"{template.name} ({template.language}) is {reading.raw_status or status}{why}"
+            self._state.put_on_hold(self._progress.now, "template-not-approved", reason)
+
+    def settle_rejection(self, failure: SendFailure) -> None:
+        """End for a refusal that concerns this message or this person alone."""
+        reason = failure.reason or "the provider refused it for good"
+        if failure.suppress:
+            self._progress.settle(EngagementOutcome.OPTED_OUT, "suppressed", reason)
+        elif failure.scope in (Scope.RECIPIENT, Scope.PAIR):
+            self._progress.settle(EngagementOutcome.UNREACHABLE, "recipient-rejected", reason)
+        else:
+            self._progress.settle(EngagementOutcome.MISCONFIGURED, "message-rejected", reason)
+
+    def hold_for(self, failure: SendFailure, *, needs_human: bool) -> None:
+        """Say why the engagement waits."""
+        rule = f"{failure.scope}-rejected" if needs_human else "provider-unavailable"
+        self._state.put_on_hold(self._progress.now, rule, failure.reason or "the provider does not answer")
+        self._state.needs_human = needs_human
+
+    async def rest(self, step: Step) -> None:
+        """Wait for the next try of a held step."""
+        pause = self._progress.engagement.timing.provider_pause
+        await self._hold_until(step, self._progress.now + pause, "the next try")
+        self._state.needs_human = False
+
+    async def _hold_until(self, step: Step, end: datetime, waiting_for: str) -> None:
+        """Rest while listening; past the step's expiry the engagement ends EXPIRED without a send."""
+        progress = self._progress
+        stop = earliest(end, step.expires, progress.ends_at) or end
+        while not progress.is_settled() and progress.now < stop:
+            await progress.wait(Stage.HELD, waiting_for, stop)
+        self.expire_if_due(step)
+
+    def expire_if_due(self, step: Step) -> bool:
+        """End as EXPIRED when the step is no longer worth sending. True when the outcome is decided."""
+        progress = self._progress
+        if not progress.is_settled() and progress.now >= min(step.expires, progress.ends_at):
+            held = f"held by {self._state.hold.rule}" if self._state.hold else "not sent"
+            progress.settle(
+                EngagementOutcome.EXPIRED, "expired", f"{step.name} was {held} until it was not worth sending"
+            )
+        return progress.is_settled()

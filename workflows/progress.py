@@ -1,0 +1,112 @@
+"""One engagement on its way: its input and state, how it waits, and how it shows where it stands."""
+
+import asyncio
+from contextlib import suppress
+from datetime import datetime
+from typing import TypeVar
+
+from temporalio import workflow
+from temporalio.common import SearchAttributeUpdate
+from temporalio.workflow import ActivityHandle
+
+from domain.engagements import Engagement
+from domain.outcomes import EngagementOutcome
+from domain.reading import Reader
+from domain.state import EngagementState, Stage, until
+from workflows import search_attributes as attributes
+from workflows.calls import Calls
+from workflows.story import current_details
+
+Answer = TypeVar("Answer")
+
+
+class Progress:
+    """What every step of an engagement works with. The workflow owns the only one."""
+
+    def __init__(self, engagement: Engagement, state: EngagementState) -> None:
+        self.engagement, self.state = engagement, state
+        self.calls = Calls(engagement.timing)
+        self.waiting_for = ""
+        self.until: datetime | None = None
+
+    @property
+    def now(self) -> datetime:
+        """The workflow's clock."""
+        return workflow.now()
+
+    def is_settled(self) -> bool:
+        """Whether the outcome is decided."""
+        return self.state.settlement is not None
+
+    @property
+    def ends_at(self) -> datetime:
+        """The instant by which the engagement ends whatever happens."""
+        return self.state.started_at + self.engagement.plan.longest
+
+    def reader(self) -> Reader:
+        """A reader for this instant."""
+        return Reader(self.engagement, self.state, self.now)
+
+    def log(self, rule: str, text: str) -> None:
+        """Add a line to the decision log."""
+        self.state.log(self.now, rule, text)
+
+    def settle(self, outcome: EngagementOutcome, rule: str, reason: str) -> None:
+        """Decide the outcome, unless it is decided."""
+        self.state.settle(outcome=outcome, rule=rule, reason=reason, at=self.now)
+
+    async def wait(self, stage: Stage, waiting_for: str, end: datetime) -> None:
+        """Wait for news until ``end``; news that arrived by then is read, so a reply that ties with a deadline wins."""
+        self.reader().read_news()
+        if self.is_settled() or end <= self.now:
+            return
+        self.show(stage, waiting_for, end)
+        try:
+            with suppress(TimeoutError):
+                await workflow.wait_condition(
+                    self.state.has_news, timeout=until(end, self.now), timeout_summary=waiting_for
+                )
+        except asyncio.CancelledError:
+            self._cancelled()
+        self.reader().read_news()
+
+    async def finish(self, handle: ActivityHandle[Answer], *, recall: bool = True) -> Answer:
+        """Await an activity while listening. With ``recall`` it is cancelled as soon as the outcome is decided.
+
+        Raises ActivityError as the activity ended.
+        """
+        recalled = False
+        while not handle.done():
+            try:
+                await workflow.wait_condition(lambda: handle.done() or self.state.has_news())
+            except asyncio.CancelledError:
+                self._cancelled()
+            self.reader().read_news()
+            if recall and self.is_settled() and not recalled and not handle.done():
+                handle.cancel()
+                recalled = True
+        return await handle
+
+    def show(self, stage: Stage, waiting_for: str, end: datetime | None = None) -> None:
+        """Show where the engagement stands: current details always, search attributes where they changed."""
+        self.state.stage, self.waiting_for, self.until = stage, waiting_for, end
+        workflow.set_current_details(current_details(self.engagement, self.state, waiting_for, end))
+        known = workflow.info().typed_search_attributes
+        changes: list[SearchAttributeUpdate[str] | SearchAttributeUpdate[bool] | SearchAttributeUpdate[datetime]] = []
+        if known.get(attributes.STAGE) != stage.value:
+            changes.append(attributes.STAGE.value_set(stage.value))
+        if known.get(attributes.NEEDS_HUMAN, default=False) != self.state.needs_human:
+            changes.append(attributes.NEEDS_HUMAN.value_set(self.state.needs_human))
+        if end is not None and known.get(attributes.NEXT_ACTION_AT) != end:
+            changes.append(attributes.NEXT_ACTION_AT.value_set(end))
+        if stage is Stage.CLOSED and self.state.settlement is not None:
+            changes += [
+                attributes.OUTCOME.value_set(self.state.settlement.outcome.value),
+                attributes.NEXT_ACTION_AT.value_unset(),
+            ]
+        if changes:
+            workflow.upsert_search_attributes(changes)
+
+    def _cancelled(self) -> None:
+        """Cancelled in Temporal itself: that is a stop, and the candidate and the ATS still get a proper end."""
+        self.settle(EngagementOutcome.STOPPED, "cancelled", "cancelled in Temporal")

@@ -1,0 +1,139 @@
+"""Carries one step's send to a known ending: claim, request, and what each ending means."""
+
+from temporalio.exceptions import ActivityError
+
+from domain.ids import engagement_workflow_id, send_key
+from domain.outcomes import EngagementOutcome
+from domain.sends import LedgerState, Send, SendFailure
+from domain.state import SendRecord, Stage
+from workflows.endings import SendEnding, failure_in, send_ending
+from workflows.holding import Holding, Step
+from workflows.progress import Progress
+from workflows.reconciling import Reconciling
+
+
+class Sending:
+    """Sends of one engagement."""
+
+    def __init__(self, progress: Progress, holding: Holding) -> None:
+        self._progress, self._holding, self._state = progress, holding, progress.state
+        self._reconciling = Reconciling(progress, holding)
+
+    async def deliver(self, step: Step, *, template_checked: bool = False) -> bool:
+        """Send the step's message once. True when the provider has it; False when the outcome is decided, or when the
+        step is a follow-up that nobody could prove sent before it expired.
+        """
+        record = self._state.send_of_step(step.name) or self._intend(step, 1)
+        while not self._progress.is_settled():
+            match record.state:
+                case LedgerState.SENT:
+                    await self._reconciling.record(record, LedgerState.SENT)
+                    return True
+                case LedgerState.UNKNOWN:
+                    if not await self._reconciling.settle_unknown(record, step):
+                        return False
+                case LedgerState.REJECTED:
+                    await self._holding.rest(step)  # a shared fault: the same key is spent, the message is known unsent
+                    record = self._intend(step, record.n + 1)
+                    continue
+                case _:
+                    if not self._holding.expire_if_due(step):
+                        await self._try(record, step, template_checked=template_checked)
+                        template_checked = False
+            if self._state.resend_wanted and record.state is LedgerState.UNKNOWN:
+                record = self._intend(step, record.n + 1)
+            self._state.resend_wanted = False
+        await self._reconciling.record(record, record.state)
+        return record.state is LedgerState.SENT
+
+    def _intend(self, step: Step, n: int) -> SendRecord:
+        engagement = self._progress.engagement
+        workflow_id = engagement_workflow_id(engagement.tenant, engagement.reference)
+        record = SendRecord(
+            key=send_key(workflow_id, step.name, n),
+            step=step.name,
+            n=n,
+            template=step.template.name,
+            with_flow=step.flow is not None,
+            since=self._progress.now,
+        )
+        self._state.sends.append(record)
+        return record
+
+    async def _try(self, record: SendRecord, step: Step, *, template_checked: bool) -> None:
+        progress = self._progress
+        if not template_checked and not await self._holding.ensure_template(step):
+            return
+        budget = min(step.expires - progress.now, progress.engagement.timing.send_budget)
+        progress.show(Stage.OPENING, f"{step.name} to leave through {progress.engagement.route.line}", step.expires)
+        try:
+            receipt = await progress.finish(progress.calls.send(self._request(record, step), budget))
+        except ActivityError as error:
+            await self._take_ending(record, step, error)
+        else:
+            self._state.release(progress.now, "the send left")
+            self._state.mark_sent(record, receipt, progress.now)
+            progress.log("sent", f"{step.name} #{record.n}: {step.template.name} was taken by the provider")
+
+    def _request(self, record: SendRecord, step: Step) -> Send:
+        engagement, now = self._progress.engagement, self._progress.now
+        variables = engagement.candidate.variables
+        return Send(
+            key=record.key,
+            workflow_id=engagement_workflow_id(engagement.tenant, engagement.reference),
+            tenant=engagement.tenant,
+            account=engagement.route.account,
+            line=engagement.route.line,
+            step=step.name,
+            n=record.n,
+            contact_id=engagement.contact_id,
+            job=engagement.job,
+            address=engagement.candidate.phone,
+            thread_id=self._state.thread.thread_id if self._state.thread else "",
+            template=step.template,
+            parameters=tuple((name, variables.get(name, "")) for name in step.template.variables),
+            flow=step.flow,
+            at=now,
+        )
+
+    async def _take_ending(self, record: SendRecord, step: Step, error: ActivityError) -> None:
+        progress, failure = self._progress, failure_in(error)
+        match send_ending(error):
+            case SendEnding.NOT_SENT:
+                record.state = LedgerState.NOT_SENT
+                if progress.is_settled():
+                    progress.log("recalled", f"{step.name}: recalled before it left")
+                    return
+                self._holding.hold_for(failure, needs_human=False)
+                await self._holding.rest(step)
+            case SendEnding.REJECTED:
+                record.state = LedgerState.REJECTED
+                progress.log("rejected", f"{step.name}: the provider refused it ({failure.scope} {failure.code})")
+                if failure.scope.is_shared:
+                    self._holding.hold_for(failure, needs_human=True)
+                else:
+                    self._holding.settle_rejection(failure)
+            case SendEnding.REFUSED:
+                record.state = LedgerState.NOT_SENT
+                await self._take_refusal(step, failure)
+            case SendEnding.UNKNOWN:
+                self._take_unknown(record, step)
+
+    def _take_unknown(self, record: SendRecord, step: Step) -> None:
+        progress = self._progress
+        if record.is_known_to_provider:  # an event that carries our reference was faster than the answer
+            self._state.mark_sent(record, record.receipt.model_copy(update={"recorded": False}), progress.now)
+            progress.log("reconciled", f"{step.name}: the provider's own event shows that it was sent")
+            return
+        record.state = LedgerState.UNKNOWN
+        progress.log("outcome-unknown", f"{step.name}: the answer was lost; it may have been sent")
+
+    async def _take_refusal(self, step: Step, failure: SendFailure) -> None:
+        match failure.code:
+            case "opted-out":
+                self._progress.settle(EngagementOutcome.OPTED_OUT, failure.code, "opted out before the message left")
+            case "paused" | "held":
+                self._state.put_on_hold(self._progress.now, failure.code, failure.reason)
+                await self._holding.rest(step)
+            case _:
+                self._progress.settle(EngagementOutcome.REFUSED, failure.code or "policy", failure.reason)

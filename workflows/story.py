@@ -1,0 +1,83 @@
+"""What Temporal UI shows of an engagement: Markdown without personal data, and the snapshot."""
+
+from datetime import datetime
+
+from domain.engagements import Engagement
+from domain.ids import engagement_workflow_id
+from domain.snapshot import EngagementSnapshot, HoldView, SendView
+from domain.state import EngagementState
+
+LAST_DECISIONS = 8
+
+
+def current_details(engagement: Engagement, state: EngagementState, waiting_for: str, end: datetime | None) -> str:
+    """Stage, next instant, hold, table of sends and last decisions, as Markdown."""
+    route, plan = engagement.route, engagement.plan
+    lines = [
+        f"**{state.stage}** · {engagement.reference} · {plan.name} v{plan.version} on {route.line} ({route.provider})"
+    ]
+    if state.settlement is not None:
+        lines.append(f"**{state.settlement.outcome}** by `{state.settlement.rule}`: {state.settlement.reason}")
+    elif waiting_for:
+        lines.append(f"Waiting for: {waiting_for}" + (f", until {instant(end)}" if end else ""))
+    if state.hold is not None:
+        lines.append(f"**Held** since {instant(state.hold.since)} by `{state.hold.rule}`: {state.hold.reason}")
+    if state.needs_human:
+        lines.append("**Needs a person.**")
+    if state.sends:
+        lines += ["", "| send | template | state | flow run | message | provider ids |", "|---|---|---|---|---|---|"]
+        lines += [
+            f"| {s.step} #{s.n} | {s.template} | {s.state} | {s.run_status or ''} | {s.message_status or ''} |"
+            f" {' '.join(filter(None, (s.receipt.reference, s.receipt.run_id, s.receipt.message_id)))} |"
+            for s in state.sends
+        ]
+    if state.decisions:
+        lines += ["", "Last decisions:"]
+        lines += [
+            f"- {instant(d.at)} `{d.rule}` {d.text}{f' ({d.actor})' if d.actor else ''}"
+            for d in state.decisions[-LAST_DECISIONS:]
+        ]
+    return "\n".join(lines)
+
+
+def instant(at: datetime | None) -> str:
+    """An instant as people read it, in UTC."""
+    return at.strftime("%Y-%m-%d %H:%M:%S UTC") if at else ""
+
+
+def snapshot(
+    engagement: Engagement, state: EngagementState, waiting_for: str, end: datetime | None
+) -> EngagementSnapshot:
+    """Where the engagement stands, as programs read it."""
+    hold = state.hold
+    return EngagementSnapshot(
+        workflow_id=engagement_workflow_id(engagement.tenant, engagement.reference),
+        tenant=engagement.tenant,
+        reference=engagement.reference,
+        plan=engagement.plan.name,
+        line=engagement.route.line,
+        stage=state.stage.value,
+        hold=HoldView(rule=hold.rule, reason=hold.reason, since=hold.since) if hold else None,
+        waiting_for="" if state.settlement else waiting_for,
+        until=None if state.settlement else end,
+        sends=tuple(
+            SendView(
+                key=s.key,
+                step=s.step,
+                n=s.n,
+                template=s.template,
+                send_state=s.state,
+                flow_run_status=s.run_status,
+                message_status=s.message_status,
+                reference=s.receipt.reference,
+                run_id=s.receipt.run_id,
+                message_id=s.receipt.message_id,
+                at=s.since,
+            )
+            for s in state.sends
+        ),
+        decisions=tuple(state.decisions),
+        settlement=state.settlement,
+        needs_human=state.needs_human,
+        follow_ups_left=max(len(engagement.plan.follow_ups) - state.follow_ups_done, 0),
+    )
