@@ -56,7 +56,7 @@ class LookupActivities:
             reading = await provider.read_template(question.template, question.flow)
             await self._templates.write(question.account, question.template, reading, question.at)
         except SendError as error:
-            raise application_error(error) from error
+            raise application_error(error) from None
         return reading
 
     @activity.defn(name=names.OPEN_THREAD)
@@ -67,7 +67,7 @@ class LookupActivities:
             alias = Alias(kind=AliasKind.THREAD, value=thread.thread_id, scope=request.account)
             await self._contacts.learn(LearnedAliases(contact_id=request.contact_id, aliases=(alias,)))
         except SendError as error:
-            raise application_error(error) from error
+            raise application_error(error) from None
         return thread
 
     @activity.defn(name=names.CHECK_FLOW_RUN)
@@ -76,7 +76,7 @@ class LookupActivities:
         try:
             return await self._accounts.provider(question.account).read_flow_run(question.run_id)
         except SendError as error:
-            raise application_error(error) from error
+            raise application_error(error) from None
 
     @activity.defn(name=names.RECONCILE_SEND)
     async def reconcile_send(self, request: ReconcileRequest) -> Reconciled:
@@ -84,7 +84,7 @@ class LookupActivities:
         try:
             return await self._reconcile(request)
         except SendError as error:
-            raise application_error(error) from error
+            raise application_error(error) from None
 
     @activity.defn(name=names.END_CONVERSATION)
     async def end_conversation(self, request: EndConversation) -> ConversationEnded:
@@ -92,7 +92,7 @@ class LookupActivities:
         try:
             status = await self._accounts.provider(request.account).end_conversation(request)
         except SendError as error:
-            raise application_error(error) from error
+            raise application_error(error) from None
         return ConversationEnded(run_status=status)
 
     async def _reconcile(self, request: ReconcileRequest) -> Reconciled:

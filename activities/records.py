@@ -23,7 +23,7 @@ class RecordActivities:
         try:
             return await self._contacts.admit(request)
         except SendError as error:
-            raise application_error(error) from error
+            raise application_error(error) from None
 
     @activity.defn(name=names.RECORD_SEND)
     async def record_send(self, request: RecordSend) -> None:
@@ -33,7 +33,7 @@ class RecordActivities:
         except NotFound:
             activity.logger.warning("send_never_claimed", extra={"send_key": request.send_key})
         except SendError as error:
-            raise application_error(error) from error
+            raise application_error(error) from None
 
     @activity.defn(name=names.CLOSE_ENGAGEMENT)
     async def close(self, request: CloseRequest) -> None:
@@ -41,7 +41,7 @@ class RecordActivities:
         try:
             await self._archive.close(request)
         except SendError as error:
-            raise application_error(error) from error
+            raise application_error(error) from None
 
     @activity.defn(name=names.NOTIFY_ATS)
     async def notify_ats(self, notice: AtsNotice) -> None:
@@ -49,4 +49,4 @@ class RecordActivities:
         try:
             await self._ats.notify(notice.result.tenant, notice)
         except SendError as error:
-            raise application_error(error) from error
+            raise application_error(error) from None

@@ -50,9 +50,9 @@ class SendActivities:
             provider = self._accounts.provider(send.account)
             claim = await self._ledger.claim(send)
         except SetupError as unset:
-            raise application_error(ProviderUnavailable(str(unset), code="not-configured")) from unset
+            raise application_error(ProviderUnavailable(str(unset), code="not-configured")) from None
         except SendError as refused:
-            raise application_error(refused) from refused
+            raise application_error(refused) from None
         if claim.earlier is not None:
             return claim.earlier
         if self._is_too_late():
@@ -66,10 +66,10 @@ class SendActivities:
             receipt = await unbroken(call, self._limit)
         except ProviderRejected as error:
             await self._settle(claim, LedgerState.REJECTED, send, error=error)
-            raise application_error(error) from error
+            raise application_error(error) from None
         except NotSent as error:
             await self._settle(claim, LedgerState.NOT_SENT, send, error=error)
-            raise application_error(error) from error
+            raise application_error(error) from None
         except Exception as error:
             unknown = error if isinstance(error, OutcomeUnknown) else _no_answer(error)
             await self._settle(claim, LedgerState.UNKNOWN, send, error=unknown)

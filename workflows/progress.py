@@ -19,6 +19,9 @@ from workflows.story import current_details
 
 Answer = TypeVar("Answer")
 
+WAITS = (Stage.HELD, Stage.RECONCILING, Stage.AWAITING_ANSWER, Stage.CLOSED)
+"""Stages that last, so that people look for them."""
+
 
 class Progress:
     """What every step of an engagement works with. The workflow owns the only one."""
@@ -88,9 +91,16 @@ class Progress:
         return await handle
 
     def show(self, stage: Stage, waiting_for: str, end: datetime | None = None) -> None:
-        """Show where the engagement stands: current details always, search attributes where they changed."""
+        """Show where the engagement stands: current details always, search attributes when a wait starts and at close.
+
+        An upsert is a billed action and a history event, and a step that takes a second is nobody's query.
+        """
         self.state.stage, self.waiting_for, self.until = stage, waiting_for, end
         workflow.set_current_details(current_details(self.engagement, self.state, waiting_for, end))
+        if stage in WAITS:
+            self._make_findable(stage, end)
+
+    def _make_findable(self, stage: Stage, end: datetime | None) -> None:
         known = workflow.info().typed_search_attributes
         changes: list[SearchAttributeUpdate[str] | SearchAttributeUpdate[bool] | SearchAttributeUpdate[datetime]] = []
         if known.get(attributes.STAGE) != stage.value:

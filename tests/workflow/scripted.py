@@ -73,7 +73,7 @@ class ScriptedProvider:
 
     async def trigger_flow(self, send: Send, names: SendNames) -> SendReceipt:
         self.requests.append("trigger_flow")
-        run_id = f"run-{len(self.effects) + 1}"
+        run_id = f"run-{len(self.runs) + 1}"
         self.on_send(send, names)
         return self._effect(send, SendReceipt(reference=names.reference, run_id=run_id), names)
 

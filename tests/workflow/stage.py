@@ -63,11 +63,15 @@ class Play:
     engagement: Engagement
     told: int = 0
 
-    async def tell(self, body: EventBody, *, key: str = "", **ties: str) -> None:
+    async def tell(self, body: EventBody, *, key: str = "", send_key: str = "", **ties: str) -> None:
         """Let the provider tell something."""
         self.told += 1
         event = ProviderEvent(
-            key=key or f"event-{self.told}", occurred_at=datetime.now(UTC), ties=Ties(**ties), body=body
+            key=key or f"event-{self.told}",
+            occurred_at=datetime.now(UTC),
+            ties=Ties.model_validate(ties),
+            send_key=send_key,
+            body=body,
         )
         await self.handle.signal(names.PROVIDER_EVENTS, ProviderEvents(events=(event,)))
 

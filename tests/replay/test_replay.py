@@ -1,0 +1,88 @@
+"""Engagements that began under earlier code go on under this code."""
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from temporalio import workflow
+from temporalio.client import WorkflowHistory
+from temporalio.worker import Replayer
+
+from domain import names
+from domain.engagements import Engagement
+from domain.outcomes import EngagementOutcome, EngagementResult
+from domain.state import EngagementState
+from runtime.codec import AesGcmCodec
+from runtime.temporal import data_converter, plugin
+from tests.replay.journeys import JOURNEYS
+from tests.workflow.conftest import TEST_KEYS
+from workflows.engagement import EngagementWorkflow
+
+HISTORIES = sorted((Path(__file__).parent / "histories").glob("*/*.json"))
+NOT_REACHABLE_YET = {EngagementOutcome.WITHDRAWN}  # comes with what the ATS tells us
+
+
+def history(path: Path) -> WorkflowHistory:
+    return WorkflowHistory.from_json(f"engagement:acme:{path.stem}", path.read_text())
+
+
+def replayer(*workflows: type) -> Replayer:
+    return Replayer(workflows=list(workflows), plugins=[plugin(data_converter(AesGcmCodec(TEST_KEYS)))])
+
+
+@pytest.mark.parametrize("path", HISTORIES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+async def test_a_stored_history_replays(path: Path) -> None:
+    await replayer(EngagementWorkflow).replay_workflow(history(path))
+
+
+def test_every_outcome_has_a_journey_and_every_journey_a_history() -> None:
+    assert {outcome for _, outcome in JOURNEYS.values()} == set(EngagementOutcome) - NOT_REACHABLE_YET
+    assert {path.stem for path in HISTORIES} >= set(JOURNEYS)
+
+
+@workflow.defn(name=names.CANDIDATE_ENGAGEMENT, sandboxed=False)
+class DivergentWorkflow(EngagementWorkflow):
+    """Waits a second before it begins: a change that open engagements could not survive."""
+
+    @workflow.run
+    async def run(self, engagement: Engagement, state: EngagementState | None = None) -> EngagementResult:
+        """Diverge, then go on as ever."""
+        await workflow.sleep(timedelta(seconds=1))
+        return await EngagementWorkflow.run(self, engagement, state)
+
+
+async def test_a_divergent_workflow_is_caught() -> None:
+    path = next(path for path in HISTORIES if path.stem == "completed")
+    with pytest.raises(workflow.NondeterminismError):
+        await replayer(DivergentWorkflow).replay_workflow(history(path))
+
+
+def test_stored_histories_go_where_they_should_and_retry_what_they_may() -> None:
+    path = next(path for path in HISTORIES if path.stem == "completed")
+    scheduled = [
+        event["activityTaskScheduledEventAttributes"]
+        for event in json.loads(path.read_text())["events"]
+        if "activityTaskScheduledEventAttributes" in event
+    ]
+    queues = {each["activityType"]["name"]: each["taskQueue"]["name"].split(":")[0] for each in scheduled}
+    assert queues == {
+        "admit-engagement": "engagements",
+        "ensure-template-approved": "lookups",
+        "open-thread": "lookups",
+        "trigger-flow": "sends",
+        "check-flow-run": "lookups",
+        "close-engagement": "engagements",
+        "notify-ats": "engagements",
+    }
+    send = next(each for each in scheduled if each["activityType"]["name"] == "trigger-flow")
+    assert send["startToCloseTimeout"] == "30s"
+    assert set(send["retryPolicy"]["nonRetryableErrorTypes"]) >= {
+        "OutcomeUnknown",
+        "TemporalTimeout:StartToClose",
+        "TemporalTimeout:Heartbeat",
+        "WorkerShutdown",
+        "ActivityPause",
+        "ActivityReset",
+    }
+    assert "heartbeatTimeout" not in send or send["heartbeatTimeout"] == "0s"

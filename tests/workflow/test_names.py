@@ -1,0 +1,95 @@
+"""Names and types of activities as workflows call them are those that workers register."""
+
+import inspect
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, get_type_hints
+
+import pytest
+from temporalio import activity
+from temporalio.workflow import ActivityHandle, _Definition
+
+from activities.lookups import LookupActivities
+from activities.records import RecordActivities
+from activities.sends import SendActivities
+from domain.engagements import Timing
+from domain.outcomes import EngagementOutcome, EngagementResult, Settlement
+from domain.plans import FlowRef, TemplateRef
+from domain.sends import LedgerState
+from workflows import calls
+from workflows.calls import Calls
+from workflows.engagement import EngagementWorkflow
+
+PINNED = {
+    "admit-engagement", "record-send", "close-engagement", "notify-ats", "ensure-template-approved", "open-thread",
+    "check-flow-run", "reconcile-send", "end-conversation", "trigger-flow", "send-message",
+}  # fmt: skip
+
+
+def registered() -> dict[str, Callable[..., Any]]:
+    found = {}
+    for owner in (SendActivities, LookupActivities, RecordActivities):
+        for _, method in inspect.getmembers(owner, inspect.isfunction):
+            definition = activity._Definition.from_callable(method)
+            if definition is not None and definition.name is not None:
+                found[definition.name] = method
+    return found
+
+
+def test_every_activity_has_the_name_that_open_engagements_know() -> None:
+    assert set(registered()) == PINNED
+
+
+def test_the_workflow_and_its_messages_have_the_names_that_open_engagements_know() -> None:
+    definition = _Definition.must_from_class(EngagementWorkflow)
+    assert definition.name == "candidate-engagement"
+    assert set(definition.signals) == {"provider-events"}
+    assert set(definition.updates) == {"stop", "hand-over", "resolve-send", "resend"}
+    assert set(definition.queries) == {"snapshot"}
+
+
+def test_callers_ask_for_what_activities_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[tuple[str, type, type]] = []
+
+    def start(name: str, request: object, **options: Any) -> object:
+        started.append((name, type(request), options["result_type"]))
+        assert options["start_to_close_timeout"] > timedelta(0)
+        assert options["summary"]
+        return object()
+
+    monkeypatch.setattr(calls.workflow, "start_activity", start)
+    subject = Calls(Timing())
+    for name, method in inspect.getmembers(subject, inspect.ismethod):
+        hints = get_type_hints(method)
+        if name.startswith("_") or getattr(hints.get("return"), "__origin__", None) is not ActivityHandle:
+            continue
+        request = next(iter(inspect.signature(method).parameters.values()))
+        model = hints[request.name]
+        for built in _examples(model):
+            arguments: list[object] = [built]
+            if "left" in inspect.signature(method).parameters:
+                arguments.append(timedelta(hours=1))
+            if "why" in inspect.signature(method).parameters:
+                arguments.append("because")
+            method(*arguments)
+    activities = registered()
+    assert {name for name, _, _ in started} == set(activities)
+    for name, request_type, result_type in started:
+        hints = get_type_hints(activities[name])
+        answer = hints.pop("return")
+        assert next(iter(hints.values())) is request_type, name
+        assert answer is result_type, name
+
+
+def _examples(model: type[Any]) -> list[Any]:
+    """Instances with whatever the callers read from them; the rest of the fields does not matter here."""
+    template = TemplateRef(name="intake_v1", language="nl")
+    settlement = Settlement.model_construct(outcome=EngagementOutcome.COMPLETED)
+    result = EngagementResult.model_construct(settlement=settlement)
+    common: dict[str, object] = {
+        "account": "a", "line": "l", "step": "opening", "n": 1, "template": template, "final": True, "result": result,
+        "state": LedgerState.SENT,
+    }  # fmt: skip
+    if model.__name__ == "Send":
+        return [model.model_construct(**common, flow=flow) for flow in (FlowRef(id="f"), None)]
+    return [model.model_construct(**common)]
