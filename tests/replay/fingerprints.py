@@ -12,7 +12,7 @@ COMMANDS = {
 
 
 def fingerprint() -> list[str]:
-    """``module.function: command`` over every workflow module; typed callers count by name, also when only passed on."""
+    """``module.function: command`` over every workflow module; a typed caller counts also when it is only passed on."""
     found = []
     for path in sorted(ROOT.glob("*.py")):
         for function in ast.walk(ast.parse(path.read_text())):
