@@ -2,9 +2,10 @@
 
 import asyncio
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from typing import Any
 
 import structlog
 from temporalio.client import Client
@@ -18,7 +19,8 @@ from domain.ids import ENGAGEMENTS_QUEUE, lookups_queue, sends_queue
 from domain.pacing import paces
 from domain.ports import Accounts, AtsNotifier
 from domain.topology import Topology
-from providers.registry import build_accounts, build_ats_notifier
+from providers.ats.client import StandardWebhookNotifier, ats_endpoints
+from providers.registry import build_accounts
 from runtime.processes import open_process
 from runtime.secrets import resolve
 from runtime.settings import Settings, WorkerSettings, load_settings
@@ -72,7 +74,7 @@ class Workers:
     def lookups(self, account: str, rate: float) -> Worker:
         """One account's reads and repeatable writes."""
         does = self._lookups
-        activities = [
+        activities: list[Callable[..., Any]] = [
             does.ensure_template_approved,
             does.open_thread,
             does.check_flow_run,
@@ -81,7 +83,7 @@ class Workers:
         ]
         return self._paced(lookups_queue(account), activities, rate)
 
-    def _paced(self, queue: str, activities: list, rate: float) -> Worker:  # type: ignore[type-arg] - signatures differ
+    def _paced(self, queue: str, activities: Sequence[Callable[..., Any]], rate: float) -> Worker:
         # never versioned: versioned workflows reach these queues, and a deployment is not held up by them
         return Worker(
             self._client,
@@ -110,7 +112,7 @@ async def run_worker(settings: Settings) -> None:
         process = await stack.enter_async_context(open_process(settings))
         accounts = build_accounts(process.topology, resolve)
         stack.push_async_callback(accounts.close)
-        ats = build_ats_notifier(process.topology, resolve)
+        ats = StandardWebhookNotifier(ats_endpoints(process.topology, resolve))
         stack.push_async_callback(ats.close)
         workers = Workers(process.client, process.stores, accounts, ats, settings.worker)
         for worker in workers.all(process.topology):

@@ -1,0 +1,194 @@
+"""The command ``rapport demo``."""
+
+import asyncio
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.live import Live
+
+from domain.engagements import Timing
+from domain.errors import NotFound, SetupError
+from domain.ids import engagement_workflow_id
+from runtime.dev_server import DevServer
+from runtime.metrics import temporal_runtime
+from runtime.processes import open_process
+from runtime.settings import LogLevel, Settings, load_settings
+from starter.batch import Asked, check_batch, read_batch, start_batch
+from starter.cli.demo.phones import Phones
+from starter.cli.demo.processes import Child, free_port, wait_for_port
+from starter.cli.demo.story import Addresses, Script
+from starter.cli.demo.table import TENANT, Row, closing_table, live_table
+from starter.parts import service_of
+from starter.service import EngagementService
+from workflows import search_attributes
+
+LINE = "recruiting"
+LOOK_S = 0.4
+SHORT = Timing(
+    reconcile_settle=timedelta(seconds=6),
+    provider_pause=timedelta(seconds=5),
+    failure_settle=timedelta(seconds=3),
+    ats_budget=timedelta(minutes=5),
+)
+"""Technical waits of the demo; the defaults are minutes."""
+
+
+def run_demo(
+    *,
+    stay: Annotated[
+        bool | None, typer.Option("--stay/--leave", help="Stay up at the end; default: on a terminal.")
+    ] = None,
+    limit: Annotated[float, typer.Option(help="Seconds after which an engagement without an end is a failure.")] = 180,
+) -> None:
+    """Carry engagements through every end, on this machine alone: Temporal, gateway, worker, a simulated provider."""
+    console = Console(highlight=False)
+    stays = console.is_terminal and sys.stdin.isatty() if stay is None else stay
+    directory = load_settings().state_dir.absolute() / "demo"
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    try:
+        all_right = asyncio.run(Demo(console, directory, limit, stays=stays).run())
+    except KeyboardInterrupt:
+        console.print("ended")
+        raise typer.Exit(130) from None
+    raise typer.Exit(0 if all_right else 1)
+
+
+class Demo:
+    """One run of the demo."""
+
+    def __init__(self, console: Console, directory: Path, limit: float, *, stays: bool) -> None:
+        self._console, self._directory, self._limit, self._stays = console, directory, limit, stays
+        self._addresses = Addresses(
+            sandbox=free_port(9400),
+            webhooks=free_port(8080),
+            rest=free_port(8081),
+            codec=free_port(8082),
+            ui=free_port(8233),
+        )
+        self._script = Script(directory, self._addresses)
+        self._rows = {reference: Row(expected) for reference, expected in self._script.story.items()}
+        self._children: dict[str, Child] = {}
+
+    async def run(self) -> bool:
+        """Start everything, carry the engagements through, show it. True when all ended as expected."""
+        temporal_runtime()  # before the first client of this process, whoever makes it
+        async with AsyncExitStack() as stack:
+            server = await self._start_temporal(stack)
+            self._script.write()
+            environment = self._script.environment(server.address)
+            await self._start_children(stack, environment)
+            os.environ.update(environment)  # what the processes were told is what the service below goes by
+            phones = await stack.enter_async_context(Phones(self._addresses.sandbox))
+            parts = await stack.enter_async_context(open_process(_quiet(load_settings())))
+            service = service_of(parts)
+            numbers = await self._start_engagements(service, phones)
+            await self._watch(service, phones, numbers)
+            all_right = self._report(server.ui_url or "")
+            if self._stays:
+                await self._stay_up()
+        return all_right
+
+    async def _start_temporal(self, stack: AsyncExitStack) -> DevServer:
+        self._say("Temporal dev server")
+        server = await DevServer.start(
+            data=self._directory / "temporal.sqlite3",
+            ui=True,
+            ui_port=self._addresses.ui,
+            codec_endpoint=f"http://127.0.0.1:{self._addresses.codec}",
+            search_attributes=search_attributes.ALL,
+            progress=self._console.print,
+        )
+        return await stack.enter_async_context(server)
+
+    async def _start_children(self, stack: AsyncExitStack, environment: Mapping[str, str]) -> None:
+        wanted = {
+            "sandbox": (["sandbox", "--config", str(self._script.sandbox)], self._addresses.sandbox),
+            "gateway": (["gateway"], self._addresses.rest),
+            "codec server": (["codec-server", "--dev"], self._addresses.codec),
+            "worker": (["worker"], None),
+        }
+        for name, (words, _) in wanted.items():
+            child = Child(name, words, environment, self._directory / f"{name.replace(' ', '-')}.log")
+            self._children[name] = child
+            await child.start()
+            stack.push_async_callback(child.stop)
+        for name, (_, port) in wanted.items():
+            if port is not None:
+                await wait_for_port(self._children[name], port)
+            self._say(f"{name} (pid {self._children[name].pid})")
+
+    async def _start_engagements(self, service: EngagementService, phones: Phones) -> dict[str, str]:
+        now = datetime.now(UTC)
+        plan, candidates = self._script.plan, self._script.candidates
+        asked, mistakes = read_batch(plan, candidates, tenant=TENANT, line=LINE, region=None)
+        asked = [Asked(request=one.request.model_copy(update={"timing": SHORT}), line=one.line) for one in asked]
+        check_batch(service, asked, mistakes, file=str(candidates), now=now)
+        numbers = {one.request.reference: one.request.candidate.phone for one in asked}
+        if set(numbers) != set(self._rows):
+            raise SetupError("examples/demo: candidates.csv and story.yaml name different references")
+        await phones.arm(numbers, self._script.story)
+        await start_batch(service, asked, now, lambda _: None)
+        return numbers
+
+    async def _watch(self, service: EngagementService, phones: Phones, numbers: Mapping[str, str]) -> None:
+        until = asyncio.get_running_loop().time() + self._limit
+        with Live(console=self._console, refresh_per_second=4, transient=True) as live:
+            while asyncio.get_running_loop().time() < until:
+                for reference, row in self._rows.items():
+                    row.messages = await phones.received(numbers[reference])
+                    if not row.is_over:
+                        await self._look(service, reference, row)
+                await self._revive()
+                live.update(live_table(self._rows, self._worker_line()))
+                if all(row.is_over for row in self._rows.values()):
+                    return
+                await asyncio.sleep(LOOK_S)
+
+    @staticmethod
+    async def _look(service: EngagementService, reference: str, row: Row) -> None:
+        try:
+            row.view = await service.get(TENANT, reference)
+        except NotFound:  # not registered yet
+            row.view = None
+
+    async def _revive(self) -> None:
+        for name, child in self._children.items():
+            if await child.revive():
+                self._console.print(f"[yellow]the {name} died and was started again (pid {child.pid})[/]")
+
+    def _worker_line(self) -> str:
+        worker = self._children["worker"]
+        return f"try it: kill -9 {worker.pid} ends the worker; it is started again and nothing is lost or sent twice"
+
+    def _report(self, ui: str) -> bool:
+        self._console.print(closing_table(self._rows, ui))
+        one = engagement_workflow_id(TENANT, next(iter(self._rows)))
+        self._console.print(f"Temporal UI: {ui}/namespaces/default/workflows  (one engagement: …/workflows/{one})")
+        self._console.print(f"REST and its documentation: http://127.0.0.1:{self._addresses.rest}/docs")
+        self._console.print(f"logs: {self._directory}/*.log")
+        wrong = [reference for reference, row in self._rows.items() if not row.is_right]
+        if wrong:
+            self._console.print(f"[bold red]not as expected: {', '.join(wrong)}[/]")
+        return not wrong
+
+    async def _stay_up(self) -> None:
+        self._console.print("Everything stays up for you to look at; Ctrl-C ends it.")
+        while True:
+            await self._revive()
+            await asyncio.sleep(LOOK_S)
+
+    def _say(self, what: str) -> None:
+        self._console.print(f"[green]up[/]  {what}")
+
+
+def _quiet(settings: Settings) -> Settings:
+    return settings.model_copy(update={"log": settings.log.model_copy(update={"level": LogLevel.ERROR})})
