@@ -32,7 +32,7 @@ def current_details(engagement: Engagement, state: EngagementState, waiting_for:
             for s in state.sends
         ]
     if state.decisions:
-        lines += ["", "Last decisions:"]
+        lines += ["", "Last decisions:", ""]
         lines += [
             f"- {instant(d.at)} `{d.rule}` {d.text}{f' ({d.actor})' if d.actor else ''}"
             for d in state.decisions[-LAST_DECISIONS:]

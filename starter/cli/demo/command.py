@@ -23,7 +23,7 @@ from runtime.processes import open_process
 from runtime.settings import LogLevel, Settings, load_settings
 from starter.batch import Asked, check_batch, read_batch, start_batch
 from starter.cli.demo.phones import Phones
-from starter.cli.demo.processes import Child, free_port, wait_for_port
+from starter.cli.demo.processes import Child, free_port, wait_for_port, wait_for_words
 from starter.cli.demo.story import Addresses, Script
 from starter.cli.demo.table import TENANT, Row, closing_table, live_table
 from starter.parts import service_of
@@ -122,7 +122,9 @@ class Demo:
             await child.start()
             stack.push_async_callback(child.stop)
         for name, (_, port) in wanted.items():
-            if port is not None:
+            if port is None:
+                await wait_for_words(self._children[name], "worker_ready")
+            else:
                 await wait_for_port(self._children[name], port)
             self._say(f"{name} (pid {self._children[name].pid})")
 
@@ -137,6 +139,7 @@ class Demo:
             raise SetupError("examples/demo: candidates.csv and story.yaml name different references")
         await phones.arm(numbers, self._script.story)
         await start_batch(service, asked, now, lambda _: None)
+        self._say(f"{len(asked)} engagements started")
         return numbers
 
     async def _watch(self, service: EngagementService, phones: Phones, numbers: Mapping[str, str]) -> None:

@@ -74,6 +74,17 @@ class Child:
         return self.log.read_text(errors="replace")[-1500:].strip() if self.log.exists() else ""
 
 
+async def wait_for_words(child: Child, words: str, limit_s: float = 60) -> None:
+    """Wait until a child has written ``words`` to its log. Raises ``SetupError`` like ``wait_for_port``."""
+    for _ in range(int(limit_s / 0.05)):
+        if child.is_dead():
+            raise SetupError(f"the {child.name} ended while starting. It said:\n{child.last_words()}")
+        if child.log.exists() and words in child.log.read_text(errors="replace"):
+            return
+        await asyncio.sleep(0.05)
+    raise SetupError(f"the {child.name} does not get ready. It said:\n{child.last_words()}")
+
+
 async def wait_for_port(child: Child, port: int, limit_s: float = 60) -> None:
     """Wait until a child listens. Raises ``SetupError`` with its last words when it ends or stays silent."""
     for _ in range(int(limit_s / 0.05)):
