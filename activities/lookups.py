@@ -17,7 +17,7 @@ from domain.calls import (
     ThreadRequest,
 )
 from domain.contacts import Alias, AliasKind
-from domain.errors import SendError
+from domain.errors import ProviderRejected, SendError
 from domain.ports import Accounts, ContactPolicy, SendLedger, TemplateStates
 from domain.sends import (
     FlowRun,
@@ -101,7 +101,14 @@ class LookupActivities:
             return Reconciled(state=LedgerState.NOT_SENT)
         if entry.state in (LedgerState.SENT, LedgerState.NOT_SENT, LedgerState.REJECTED):
             return Reconciled(state=entry.state, receipt=_receipt(entry))
-        found = await self._accounts.provider(request.account).find_flow_runs(await self._search(request, entry))
+        try:
+            found = await self._accounts.provider(request.account).find_flow_runs(await self._search(request, entry))
+        except ProviderRejected as refused:
+            if refused.scope.is_shared:
+                raise
+            return Reconciled(
+                state=LedgerState.UNKNOWN, ambiguous=True
+            )  # what cannot be read to its end proves nothing
         if len(found) > 1:
             return Reconciled(state=LedgerState.UNKNOWN, ambiguous=True)
         if found:

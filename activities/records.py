@@ -5,7 +5,7 @@ from temporalio import activity
 from activities.failures import application_error
 from domain import names
 from domain.calls import Admission, AdmissionRequest, AtsNotice, CloseRequest, RecordSend
-from domain.errors import NotFound, SendError
+from domain.errors import NotAllowed, NotFound, SendError
 from domain.ports import AtsNotifier, ContactPolicy, EngagementArchive, SendLedger
 
 
@@ -30,8 +30,10 @@ class RecordActivities:
         """Move a ledger row to what reconciliation, an event or a person found out."""
         try:
             await self._ledger.resolve(request.send_key, request.state, request.receipt, request.at)
-        except NotFound:
+        except NotFound:  # never claimed, so there is nothing to correct
             activity.logger.warning("send_never_claimed", extra={"send_key": request.send_key})
+        except NotAllowed:  # settled otherwise meanwhile: the ledger's first word stands
+            activity.logger.warning("send_already_settled", extra={"send_key": request.send_key})
         except SendError as error:
             raise application_error(error) from None
 
@@ -40,6 +42,8 @@ class RecordActivities:
         """Make the outcome final, archive the story and release the contact."""
         try:
             await self._archive.close(request)
+        except NotFound:  # started past the registry: a defect, but one that must not keep an engagement open
+            activity.logger.error("engagement_not_registered")
         except SendError as error:
             raise application_error(error) from None
 

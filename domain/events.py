@@ -126,6 +126,8 @@ class TemplateChanged(Model):
     language: str = ""
     event: str
     reason: str = ""
+    detail: str = ""
+    """The provider's explanation for people, where it gives one."""
 
 
 class FlowChanged(Model):

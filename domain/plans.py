@@ -19,14 +19,35 @@ class TemplateRef(Written):
     id: str = ""
     variables: tuple[VariableName, ...] = ()
     """Candidate variables that fill ``{{1}}``, ``{{2}}`` … in order."""
+    named: bool = False
+    """The template's own variables have names instead of numbers, equal to those in ``variables``."""
 
 
 class FlowRef(Written):
-    """What starts when the candidate accepts: a provider flow, or a WhatsApp Flow behind the template's button."""
+    """What starts when the candidate accepts: a provider flow, or a WhatsApp Flow behind the template's button.
+
+    All but ``id`` is about WhatsApp Flows and unused where the provider runs the flow itself.
+    """
 
     id: str = ""
     screen: str = ""
-    """First screen of a WhatsApp Flow; unused where the provider runs the flow itself."""
+    """First screen of a WhatsApp Flow."""
+    button: Annotated[int, Field(ge=0, le=9)] = 0
+    """Position of the button that opens it among the template's buttons, counted from 0."""
+    data: dict[str, JsonValue] = {}
+    """What the first screen is given: the same for every candidate."""
+    prefill: tuple[VariableName, ...] = ()
+    """Variables of the template whose values the first screen is given too, under the same names."""
+
+
+def _prefilled_by(template: TemplateRef, flow: FlowRef | None) -> None:
+    """Only what the template takes travels with a send, so only that can fill a screen."""
+    strangers = [name for name in (flow.prefill if flow else ()) if name not in template.variables]
+    if strangers:
+        raise ValueError(f"flow.prefill: {', '.join(strangers)}: not among the variables of template {template.name}")
+    twice = [name for name in (flow.prefill if flow else ()) if flow and name in flow.data]
+    if twice:
+        raise ValueError(f"flow.prefill: {', '.join(twice)}: in flow.data as well; write it in one of them")
 
 
 class Opening(Written):
@@ -34,6 +55,11 @@ class Opening(Written):
 
     template: TemplateRef
     flow: FlowRef
+
+    @model_validator(mode="after")
+    def _can_prefill(self) -> "Opening":
+        _prefilled_by(self.template, self.flow)
+        return self
 
 
 class FollowUp(Written):
@@ -43,6 +69,11 @@ class FollowUp(Written):
     """Counted from the previous message of ours."""
     template: TemplateRef
     flow: FlowRef | None = None
+
+    @model_validator(mode="after")
+    def _can_prefill(self) -> "FollowUp":
+        _prefilled_by(self.template, self.flow)
+        return self
 
 
 class SilenceEnd(StrEnum):

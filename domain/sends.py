@@ -43,7 +43,8 @@ class SendReceipt(Model):
     """The provider took the send; that is neither sent nor delivered.
 
     ``aliases`` are other ids of the same person that the answer told. ``recorded`` is False when the ledger could not
-    be written afterwards: the ids are then stored by ``record-send``.
+    be written afterwards: the ids are then stored by ``record-send``. ``held`` says that the provider took the message
+    and keeps it back for now: neither sent nor failed, its status events tell.
     """
 
     reference: str = ""
@@ -53,6 +54,7 @@ class SendReceipt(Model):
     thread_id: str = ""
     aliases: tuple[Alias, ...] = ()
     recorded: bool = True
+    held: bool = False
 
 
 class LedgerState(StrEnum):

@@ -55,8 +55,13 @@ class Holding:
             pause = min(pause * 2, timing.template_poll_ceiling)
         return False
 
-    async def persist(self, call: Callable[[], ActivityHandle[Answer]], step: Step) -> Answer | None:
-        """Do a lookup until it works. None when the outcome was decided first: by the step's expiry, or by news."""
+    async def persist(
+        self, call: Callable[[], ActivityHandle[Answer]], step: Step, *, refusal_is_answer: bool = False
+    ) -> Answer | None:
+        """Do a lookup until it works. None when the outcome was decided first: by the step's expiry, or by news.
+
+        With ``refusal_is_answer`` None also says that the provider knows nothing of what was asked for.
+        """
         progress = self._progress
         while not progress.is_settled():
             try:
@@ -66,7 +71,10 @@ class Holding:
                     return None
                 failure = failure_in(error)
                 if is_rejected(error) and not failure.scope.is_shared:
-                    self.settle_rejection(failure)
+                    if refusal_is_answer:
+                        progress.log("not-known", f"{step.name}: {failure.reason}")
+                    else:
+                        self.settle_rejection(failure)
                     return None
                 self.hold_for(failure, needs_human=is_rejected(error))
                 await self.rest(step)

@@ -101,6 +101,7 @@ class Listening:
         run = await self._holding.persist(
             lambda: progress.calls.check_flow_run(RunQuestion(account=account, run_id=run_id, at=progress.now), why),
             self._step_for("asking the provider"),
+            refusal_is_answer=True,
         )
         if run is not None and not progress.is_settled():
             progress.reader().take_run(run)

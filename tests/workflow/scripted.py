@@ -56,6 +56,7 @@ class ScriptedProvider:
     templates: list[TemplateStatus] = field(default_factory=list)
     runs: dict[str, FlowRun] = field(default_factory=dict)
     read_endings: list[Ending] = field(default_factory=list)
+    find_endings: list[Ending] = field(default_factory=list)
     extra_runs: list[FlowRun] = field(default_factory=list)
     effects: list[Send] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
@@ -90,6 +91,7 @@ class ScriptedProvider:
 
     async def find_flow_runs(self, search: FlowRunSearch) -> Sequence[FlowRun]:
         self.requests.append("find_flow_runs")
+        self._raise(self.find_endings)
         found = [run for run in self.runs.values() if run.reference == search.reference]
         return [*found, *self.extra_runs]
 

@@ -52,6 +52,16 @@ async def test_several_runs_that_fit_go_to_a_person_who_says_it_was_sent(stage: 
     assert (after.needs_human, after.stage) == (False, "awaiting-answer")
 
 
+async def test_a_list_of_runs_that_cannot_be_read_to_its_end_proves_nothing(stage: Stage) -> None:
+    provider = stage.provider
+    provider.send_endings, provider.find_endings = [LOST], [ProviderRejected("too long a list", code="incomplete-list")]
+    play = await stage.play()
+    await play.rest()
+    await play.pass_time(timedelta(minutes=1))
+    assert (await play.snapshot()).needs_human
+    assert len(provider.effects) == 1
+
+
 async def test_a_person_who_says_it_was_not_sent_has_it_sent_once(stage: Stage) -> None:
     provider = stage.provider
     provider.capabilities, provider.send_endings, provider.lost_without_effect = PUSHED, [LOST], True

@@ -276,3 +276,15 @@ async def test_a_lost_answer_is_reconciled_and_never_sent_again(stage: Stage, pr
     assert (await play.snapshot()).sends[0].run_id == "run-1"
     await play.finish_run(city="Utrecht")
     assert (await play.result()).settlement.outcome is Outcome.COMPLETED
+
+
+async def test_a_run_that_the_provider_does_not_know_proves_nothing_and_ends_nothing(stage: Stage) -> None:
+    play = await stage.play(plan(silence="2d"))
+    await play.rest()
+    key = (await play.snapshot()).sends[0].key
+    finished = FlowRunChanged(flow_run_status=FlowRunStatus.FINISHED, answers={"city": "Utrecht"})
+    await play.tell(finished, send_key=key, run_id="made-up")
+    await play.rest()
+    assert (await play.snapshot()).settlement is None
+    await play.pass_time(3 * DAY)
+    assert (await play.result()).settlement.outcome is Outcome.NO_REPLY

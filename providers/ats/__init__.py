@@ -1,0 +1,1 @@
+"""The tenants' own systems, which hear what became of their engagements."""

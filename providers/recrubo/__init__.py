@@ -1,0 +1,1 @@
+"""Recrubo: WhatsApp conversations whose flows the provider runs itself."""

@@ -1,0 +1,202 @@
+"""People: who they are, whether we may write to them, and who is busy. The in-transaction forms end in ``_within``."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import structlog
+from sqlalchemy import Connection, func, select, update
+
+from domain.calls import Admission, AdmissionRequest, LearnedAliases
+from domain.contacts import Alias, Consent, OptOut, OptOutScope
+from store.aliases import find_within, learn_within, lock_contact, resolve_within
+from store.database import Database, insert_new
+from store.keys import KeyRing
+from store.leave import (
+    Reach,
+    has_consent_within,
+    opt_in_within,
+    opt_out_in_force,
+    opt_out_within,
+    record_consent_within,
+)
+from store.tables import contact_lines, engagements
+
+__all__ = [
+    "Contacts",
+    "Reach",
+    "find_within",
+    "has_consent_within",
+    "learn_within",
+    "open_engagements_within",
+    "opt_in_within",
+    "opt_out_in_force",
+    "opt_out_within",
+    "record_consent_within",
+    "record_inbound_within",
+    "resolve_within",
+]
+
+NO_CONSENT = "no-consent"
+OPTED_OUT = "opted-out"
+ALREADY_BUSY = "already-busy"
+UNKNOWN_CONTACT = "unknown-contact"
+NOT_REGISTERED = "not-registered"
+
+_ADMITTED = Admission(admitted=True)
+
+log = structlog.get_logger()
+
+
+class Contacts:
+    """Contacts in the store. Answers the port ``ContactPolicy``. Every method may raise ``StoreUnavailable``."""
+
+    def __init__(self, database: Database, keys: KeyRing) -> None:
+        self._database = database
+        self._keys = keys
+
+    async def admit(self, request: AdmissionRequest) -> Admission:
+        """Decide once whether an engagement may begin, and take the line for it; repeating gives the same answer.
+
+        Rules, in this order: ``no-consent``, ``opted-out``, ``already-busy``. What cannot be checked is refused:
+        ``not-registered`` without a row in the registry, ``unknown-contact`` without the contact.
+        """
+        return await self._database.write(lambda connection: _admit(connection, request))
+
+    async def learn(self, learned: LearnedAliases) -> None:
+        """Add aliases to a contact; one that already names another contact is left alone and reported in the log."""
+        foreign = await self._database.write(
+            lambda connection: learn_within(connection, self._keys, learned.contact_id, learned.aliases)
+        )
+        if foreign:
+            log.warning("aliases_name_another_contact", contact_id=learned.contact_id, aliases=foreign)
+
+    async def resolve(self, aliases: Sequence[Alias]) -> str:
+        """The contact that one of ``aliases`` names (best first), made when there is none; two at once get the same.
+
+        Raises ``BadInput`` without any alias.
+        """
+        return await self._database.write(lambda connection: resolve_within(connection, self._keys, aliases))
+
+    async def find(self, aliases: Sequence[Alias]) -> str | None:
+        """The contact that the first known of ``aliases`` names; None when none is known."""
+        return await self._database.read(lambda connection: find_within(connection, self._keys, aliases))
+
+    async def record_consent(self, contact_id: str, tenant: str, consent: Consent) -> None:
+        """Keep the evidence of an opt-in; repeating is harmless. Lifts no opt-out. Raises ``NotFound``."""
+        await self._database.write(lambda connection: record_consent_within(connection, contact_id, tenant, consent))
+
+    async def opt_out(self, contact_id: str, opt_out: OptOut) -> None:
+        """Record a withdrawal of consent; the next claim sees it. Repeating is harmless. Raises ``NotFound``."""
+        await self._database.write(lambda connection: opt_out_within(connection, contact_id, opt_out))
+
+    async def opt_in(
+        self, contact_id: str, scope: OptOutScope, scope_value: str, at: datetime, source: str = ""
+    ) -> None:
+        """Lift every opt-out of exactly this scope that is older than ``at``. Raises ``NotFound``."""
+        await self._database.write(
+            lambda connection: opt_in_within(connection, contact_id, scope, scope_value, at, source)
+        )
+
+    async def record_inbound(self, contact_id: str, line: str, at: datetime) -> None:
+        """The person wrote to ``line`` at ``at``; an older instant never replaces a newer one."""
+        await self._database.write(lambda connection: record_inbound_within(connection, contact_id, line, at))
+
+    async def last_inbound(self, contact_id: str, line: str) -> datetime | None:
+        """When the person last wrote to ``line``; None when never."""
+        wanted = select(contact_lines.c.last_inbound_at).where(
+            contact_lines.c.contact_id == contact_id, contact_lines.c.line == line
+        )
+        return await self._database.read(lambda connection: connection.execute(wanted).scalar_one_or_none())
+
+    async def open_engagements(self, contact_id: str, line: str | None = None) -> tuple[str, ...]:
+        """Workflow ids of the person's engagements that are not closed, on one line or on all, oldest first."""
+        return await self._database.read(lambda connection: open_engagements_within(connection, contact_id, line))
+
+
+def record_inbound_within(connection: Connection, contact_id: str, line: str, at: datetime) -> None:
+    """``Contacts.record_inbound`` inside a transaction; nothing is kept of a contact that does not exist."""
+    if not lock_contact(connection, contact_id):
+        return
+    row = {"contact_id": contact_id, "line": line, "last_inbound_at": at}
+    if not insert_new(connection, contact_lines, row, key=["contact_id", "line"]):
+        connection.execute(
+            update(contact_lines)
+            .where(
+                contact_lines.c.contact_id == contact_id,
+                contact_lines.c.line == line,
+                contact_lines.c.last_inbound_at < at,
+            )
+            .values(last_inbound_at=at)
+        )
+
+
+def open_engagements_within(connection: Connection, contact_id: str, line: str | None = None) -> tuple[str, ...]:
+    """``Contacts.open_engagements`` inside a transaction. An engagement that was refused at its start is not open."""
+    wanted = (
+        select(engagements.c.workflow_id)
+        .where(
+            engagements.c.contact_id == contact_id,
+            engagements.c.closed_at.is_(None),
+            func.coalesce(engagements.c.admission_rule, "") == "",
+        )
+        .order_by(engagements.c.created_at, engagements.c.workflow_id)
+    )
+    if line is not None:
+        wanted = wanted.where(engagements.c.line == line)
+    return tuple(connection.execute(wanted).scalars())
+
+
+def _admit(connection: Connection, request: AdmissionRequest) -> Admission:
+    # the contact is locked before anything is read: two engagements of one person are decided one after the other
+    known = lock_contact(connection, request.contact_id)
+    row = connection.execute(
+        select(engagements.c.admission_rule, engagements.c.admission_reason).where(
+            engagements.c.workflow_id == request.workflow_id
+        )
+    ).one_or_none()
+    if row is None:
+        return _refused(NOT_REGISTERED, f"{request.workflow_id} is not in the registry: start it through the service")
+    if row.admission_rule is not None:
+        return Admission(admitted=row.admission_rule == "", rule=row.admission_rule, reason=row.admission_reason or "")
+    if known and request.consent is not None:
+        record_consent_within(connection, request.contact_id, request.tenant, request.consent)
+    answer = _judge(connection, request, known=known)
+    connection.execute(
+        update(engagements)
+        .where(engagements.c.workflow_id == request.workflow_id)
+        .values(
+            admission_rule=answer.rule,
+            admission_reason=answer.reason,
+            admitted_at=request.at if answer.admitted else None,
+        )
+    )
+    return answer
+
+
+def _judge(connection: Connection, request: AdmissionRequest, *, known: bool) -> Admission:
+    if not known:
+        return _refused(UNKNOWN_CONTACT, "the contact is not in the store: it was erased, or never resolved")
+    if not has_consent_within(connection, request.contact_id, request.tenant):
+        return _refused(NO_CONSENT, f"tenant {request.tenant} has no opt-in of this contact")
+    reach = Reach(tenant=request.tenant, line=request.line, job=request.job)
+    scope = opt_out_in_force(connection, request.contact_id, reach)
+    if scope is not None:
+        return _refused(OPTED_OUT, f"the contact opted out (scope: {scope.value})")
+    if request.exclusive_line and _is_busy(connection, request):
+        return _refused(ALREADY_BUSY, f"the contact has another open engagement on line {request.line}")
+    return _ADMITTED
+
+
+def _is_busy(connection: Connection, request: AdmissionRequest) -> bool:
+    other = select(engagements.c.workflow_id).where(
+        engagements.c.contact_id == request.contact_id,
+        engagements.c.line == request.line,
+        engagements.c.workflow_id != request.workflow_id,
+        engagements.c.admitted_at.is_not(None),
+        engagements.c.closed_at.is_(None),
+    )
+    return connection.execute(other.limit(1)).first() is not None
+
+
+def _refused(rule: str, reason: str) -> Admission:
+    return Admission(admitted=False, rule=rule, reason=reason)

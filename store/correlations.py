@@ -1,0 +1,192 @@
+"""What can tie an event to an engagement: sends by their ids, and people by their addresses. All within one account."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import Column, Connection, Row, Select, func, select
+
+from domain.events import ProviderEvent, Ties
+from domain.model import Instant, Model
+from domain.sends import LedgerState
+from store.database import Database
+from store.keys import KeyRing
+from store.tables import contact_aliases, engagements, sends
+
+EXACT_TIES: Final = ("reference", "flow_token", "run_id", "session_id", "message_id", "replied_to")
+"""Ties that name one send, most exact first."""
+
+_COLUMNS: Final[Mapping[str, Column[str]]] = {
+    "reference": sends.c.reference,
+    "flow_token": sends.c.flow_token,
+    "run_id": sends.c.run_id,
+    "session_id": sends.c.session_id,
+    "message_id": sends.c.message_id,
+    "replied_to": sends.c.message_id,
+}
+
+_AT_ONCE = 500
+_LONGEST_ID = 300
+
+
+class Sighting(Model):
+    """What correlation needs of an event, kept with it so that it can be tried again without opening the event."""
+
+    ties: Ties
+    senders: tuple[str, ...] = ()
+    """Digests of the person's aliases, in hexadecimal."""
+    occurred_at: Instant
+    may_fall_back: bool
+    thread_may_tie: bool
+    may_weaken: bool = True
+    """False once a weaker tie was ambiguous: from then on only exact ties count."""
+
+    @classmethod
+    def of(cls, event: ProviderEvent, keys: KeyRing, *, thread_may_tie: bool) -> "Sighting":
+        """The sighting of an event."""
+        return cls(
+            ties=event.ties,
+            senders=tuple(keys.alias_digest(alias).hex() for alias in event.sender),
+            occurred_at=event.occurred_at,
+            may_fall_back=event.may_fall_back,
+            thread_may_tie=thread_may_tie,
+        )
+
+    def settled(self, *, may_weaken: bool) -> "Sighting":
+        """The same with what the last try found out."""
+        return self.model_copy(update={"may_weaken": may_weaken})
+
+
+@dataclass(frozen=True)
+class SendTie:
+    """A send as correlation sees it. ``is_open`` tells whether its engagement has no outcome yet."""
+
+    send_key: str
+    workflow_id: str
+    contact_id: str
+    line: str
+    state: LedgerState
+    run_id: str
+    flow_id: str
+    claimed_at: datetime | None
+    is_open: bool
+
+
+@dataclass(frozen=True)
+class OpenEngagement:
+    """An engagement without outcome, and the line it is carried on."""
+
+    workflow_id: str
+    line: str
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Everything that the store has on a number of sightings."""
+
+    sends: Mapping[tuple[str, str], Sequence[SendTie]] = field(default_factory=dict)
+    """By (tie, value)."""
+    on_thread: Mapping[str, Sequence[SendTie]] = field(default_factory=dict)
+    contacts: Mapping[str, str] = field(default_factory=dict)
+    """Contact ids by alias digest."""
+    to_contact: Mapping[str, Sequence[SendTie]] = field(default_factory=dict)
+    engaged: Mapping[str, Sequence[OpenEngagement]] = field(default_factory=dict)
+    """Open engagements by contact id."""
+
+
+def exact_tie(ties: Ties, tie: str) -> str:
+    """The value of one of ``EXACT_TIES``, empty when not given."""
+    value: str = getattr(ties, tie)
+    return value
+
+
+class Correlations:
+    """Looks up what sightings can be tied to."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def find(self, account: str, sightings: Sequence[Sighting]) -> Findings:
+        """Everything in one account that any of ``sightings`` names. Raises ``StoreUnavailable``."""
+        return await self._db.read(lambda connection: find(connection, account, sightings))
+
+
+def find(connection: Connection, account: str, sightings: Sequence[Sighting]) -> Findings:
+    """As ``Correlations.find``, within a transaction."""
+    by_tie: dict[tuple[str, str], list[SendTie]] = {}
+    for tie, column in _COLUMNS.items():
+        for value, send in _sends(connection, account, column, (exact_tie(s.ties, tie) for s in sightings)):
+            by_tie.setdefault((tie, value), []).append(send)
+    on_thread: dict[str, list[SendTie]] = {}
+    for value, send in _sends(connection, account, sends.c.thread_id, (s.ties.thread_id for s in sightings)):
+        on_thread.setdefault(value, []).append(send)
+    contacts = _contacts(connection, {digest for s in sightings for digest in s.senders})
+    people = {*contacts.values(), *(send.contact_id for found in by_tie.values() for send in found)}
+    people |= {send.contact_id for found in on_thread.values() for send in found}
+    to_contact: dict[str, list[SendTie]] = {}
+    for value, send in _sends(connection, account, sends.c.contact_id, people):
+        to_contact.setdefault(value, []).append(send)
+    return Findings(by_tie, on_thread, contacts, to_contact, _engaged(connection, account, people))
+
+
+def _sends(
+    connection: Connection, account: str, column: Column[str], values: Iterable[str]
+) -> Iterator[tuple[str, SendTie]]:
+    for some in _chunks(values):
+        statement = _send_ties(column).where(sends.c.account == account, column.in_(some))
+        for row in connection.execute(statement):
+            yield row.sought, _send_tie(row)
+
+
+def _send_ties(column: Column[str]) -> Select[tuple[str]]:
+    c = sends.c
+    columns = (c.key, c.workflow_id, c.contact_id, c.line, c.state, c.run_id, c.flow_id, c.claimed_at)
+    statement = select(column.label("sought"), *columns, engagements.c.closed_at, engagements.c.reference.label("ours"))
+    return statement.outerjoin(engagements, engagements.c.workflow_id == c.workflow_id).order_by(c.claimed_at, c.key)
+
+
+def _send_tie(row: Row[tuple[str]]) -> SendTie:
+    return SendTie(
+        send_key=row.key,
+        workflow_id=row.workflow_id,
+        contact_id=row.contact_id,
+        line=row.line,
+        state=LedgerState(row.state),
+        run_id=row.run_id,
+        flow_id=row.flow_id,
+        claimed_at=row.claimed_at,
+        is_open=row.ours is not None and row.closed_at is None,
+    )
+
+
+def _contacts(connection: Connection, digests: set[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for some in _chunks(digests):
+        statement = select(contact_aliases.c.digest, contact_aliases.c.contact_id).where(
+            contact_aliases.c.digest.in_([bytes.fromhex(digest) for digest in some])
+        )
+        found.update({row.digest.hex(): row.contact_id for row in connection.execute(statement)})
+    return found
+
+
+def _engaged(connection: Connection, account: str, people: set[str]) -> dict[str, list[OpenEngagement]]:
+    found: dict[str, list[OpenEngagement]] = {}
+    c = engagements.c
+    for some in _chunks(people):
+        statement = select(c.contact_id, c.workflow_id, c.line).where(
+            c.account == account,
+            c.contact_id.in_(some),
+            c.closed_at.is_(None),
+            func.coalesce(c.admission_rule, "") == "",  # refused at its start: never open
+        )
+        for row in connection.execute(statement.order_by(c.created_at, c.workflow_id)):
+            found.setdefault(row.contact_id, []).append(OpenEngagement(row.workflow_id, row.line))
+    return found
+
+
+def _chunks(values: Iterable[str]) -> Iterator[list[str]]:
+    """What can be looked up: no empty ids, and none that cannot be an id that we stored."""
+    wanted = sorted({value for value in values if value and len(value) <= _LONGEST_ID and "\0" not in value})
+    for start in range(0, len(wanted), _AT_ONCE):
+        yield wanted[start : start + _AT_ONCE]

@@ -1,0 +1,60 @@
+"""What an event changes about a person, in the transaction that stores it: leave to write, last inbound, aliases."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from domain.contacts import Alias, OptOut, OptOutScope
+from domain.errors import NotFound
+from store.contacts import learn_within, opt_in_within, opt_out_within, record_inbound_within, resolve_within
+from store.keys import KeyRing
+
+
+@dataclass(frozen=True)
+class ContactEffects:
+    """What one event says of the people that it may be from. ``at`` is the provider's instant."""
+
+    at: datetime
+    contact_ids: tuple[str, ...] = ()
+    stranger: tuple[Alias, ...] = ()
+    """Aliases to make a contact of when none is known, so that an opt-out is not forgotten."""
+    opted_out_of: tuple[str, ...] = ()
+    """Lines."""
+    opted_in_to: tuple[str, ...] = ()
+    """Lines."""
+    wrote_to: tuple[str, ...] = ()
+    """Lines."""
+    learned: tuple[Alias, ...] = ()
+    """Other aliases of the one contact, proven by an exact tie."""
+    source: str = ""
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether there is nobody to change or nothing to change."""
+        told = self.opted_out_of or self.opted_in_to or self.wrote_to or self.learned
+        return not told or not (self.contact_ids or self.stranger)
+
+
+def apply_within(connection: Connection, keys: KeyRing, effects: ContactEffects) -> None:
+    """Write the effects; repeating is harmless. A contact that was erased meanwhile stays erased."""
+    people = effects.contact_ids
+    if not people and effects.stranger and effects.opted_out_of:
+        people = (resolve_within(connection, keys, effects.stranger),)
+    for contact_id in sorted(people):
+        try:
+            _apply(connection, keys, contact_id, effects)
+        except NotFound:
+            continue
+
+
+def _apply(connection: Connection, keys: KeyRing, contact_id: str, effects: ContactEffects) -> None:
+    for line in effects.opted_out_of:
+        opt_out = OptOut(scope=OptOutScope.LINE, scope_value=line, source=effects.source, at=effects.at)
+        opt_out_within(connection, contact_id, opt_out)
+    for line in effects.opted_in_to:
+        opt_in_within(connection, contact_id, OptOutScope.LINE, line, effects.at, effects.source)
+    for line in effects.wrote_to:
+        record_inbound_within(connection, contact_id, line, effects.at)
+    if effects.learned:
+        learn_within(connection, keys, contact_id, effects.learned)

@@ -1,0 +1,277 @@
+"""The inbox seen from outside: what waits there, what nobody could match, and what is old enough to go."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, and_, delete, func, insert, or_, select, update
+
+from domain.errors import NotAllowed, NotFound
+from domain.events import ProviderEvent
+from store.clock import bookkeeping_now
+from store.correlations import Sighting
+from store.database import Database, insert_new
+from store.inbox import Placement
+from store.inbox_effects import apply_within
+from store.inbox_relay import wanted_within
+from store.inbox_tables import DeliveryState, EventState, inbox_deliveries, inbox_events, purpose_of
+from store.keys import KeyRing
+
+REMEMBERED = timedelta(days=9)
+"""How long event keys are known: longer than any provider repeats a delivery (7 days)."""
+QUARANTINE = timedelta(days=8)
+WAITING = timedelta(days=30)
+"""How long what nobody could match stays visible and replayable."""
+
+_PURGED_AT_ONCE = 1000
+_DONE = (EventState.RELAYED.value, EventState.LATE.value, EventState.NO_EFFECT.value)
+_FOR_A_PERSON = (EventState.UNMATCHED.value, EventState.PARKED.value)
+
+
+@dataclass(frozen=True)
+class InboxEntry:
+    """An event as an operator sees it: where it stands and why, nothing of the person."""
+
+    id: int
+    provider: str
+    account: str
+    kind: str
+    state: EventState
+    rule: str
+    workflow_id: str
+    received_at: datetime
+    settled_at: datetime | None
+
+
+@dataclass(frozen=True)
+class InboxCounts:
+    """How much lies in the inbox. ``unread`` are deliveries, the others events."""
+
+    unread: int
+    events: Mapping[EventState, int]
+
+
+@dataclass(frozen=True)
+class Unmatched:
+    """An event that found no engagement so far, with what correlation needs."""
+
+    id: int
+    account: str
+    provider: str
+    kind: str
+    sighting: Sighting
+    payload: bytes
+    """The event, sealed: most that is unmatched is opened by nobody."""
+    received_at: datetime
+
+
+class InboxReview:
+    """Reads and replays what lies in the inbox. Every method may raise ``StoreUnavailable``."""
+
+    def __init__(self, db: Database, keys: KeyRing, *, clock: Callable[[], datetime] = bookkeeping_now) -> None:
+        self._db = db
+        self._keys = keys
+        self._clock = clock
+
+    async def list(self, state: EventState, limit: int = 100, before: int | None = None) -> tuple[InboxEntry, ...]:
+        """Events in a state, newest first; ``before`` is the id of the last one already seen."""
+        return await self._db.read(lambda connection: _entries(connection, state, limit, before))
+
+    async def counts(self) -> InboxCounts:
+        """How many deliveries are unread and how many events stand where."""
+        return await self._db.read(_counts)
+
+    async def unmatched(self, since: datetime, after: int, limit: int) -> tuple[Unmatched, ...]:
+        """Unmatched events received since an instant, in order of their ids after ``after``."""
+        return await self._db.read(lambda connection: _unmatched(connection, since, after, limit))
+
+    def opened(self, unmatched: Unmatched) -> ProviderEvent:
+        """The event itself. Raises ``SetupError`` when its master key is not given here."""
+        return self._open(unmatched.payload, unmatched.received_at)
+
+    async def retry_unmatched(self, placed: Sequence[tuple[int, Placement]]) -> int:
+        """Move events that are still unmatched to where they belong now; returns how many moved."""
+        return await self._db.write(lambda connection: self._retry(connection, placed))
+
+    async def assign(self, event_id: int, workflow_id: str) -> None:
+        """A person says where a parked or unmatched event belongs.
+
+        Raises ``NotFound`` for an event that is not there and ``NotAllowed`` for one that needs nobody.
+        """
+        await self._db.write(lambda connection: self._assign(connection, event_id, workflow_id))
+
+    async def reread(self, event_id: int) -> None:
+        """Read a quarantined delivery once more, after what could not read it was put right.
+
+        Raises ``NotFound`` for an event that is not there and ``NotAllowed`` for one that is not quarantined.
+        """
+        await self._db.write(lambda connection: self._reread(connection, event_id))
+
+    async def purge(self) -> int:
+        """Delete what is old enough to go; returns how many events went. Other writers get their turn in between."""
+        gone = 0
+        while some := await self._db.write(self._purge):
+            gone += some
+        while await self._db.write(self._purge_deliveries):
+            pass
+        return gone
+
+    def _open(self, payload: bytes, received_at: datetime) -> ProviderEvent:
+        return ProviderEvent.model_validate_json(self._keys.open(payload, purpose_of(received_at)))
+
+    def _retry(self, connection: Connection, placed: Sequence[tuple[int, Placement]]) -> int:
+        wanted: set[str] = set()
+        moved = sum(self._move(connection, event_id, place, wanted) for event_id, place in placed)
+        now = self._clock()
+        wanted_within(connection, dict.fromkeys(wanted, now), now)
+        return moved
+
+    def _move(self, connection: Connection, event_id: int, place: Placement, wanted: set[str]) -> bool:
+        c = inbox_events.c
+        row = connection.execute(
+            select(inbox_events).where(c.id == event_id, c.state == EventState.UNMATCHED.value).with_for_update()
+        ).one_or_none()
+        if row is None:  # another gateway was faster
+            return False
+        sighting = Sighting.model_validate_json(row.sighting).settled(may_weaken=place.may_weaken)
+        values: dict[str, object] = {
+            "state": place.state.value,
+            "rule": place.rule,
+            "contact_id": place.contact_id,
+            "sighting": sighting.model_dump_json(),
+        }
+        if place.state is EventState.PENDING:
+            event = self._open(row.payload, row.received_at).model_copy(update={"send_key": place.send_key})
+            payload = self._keys.seal(event.model_dump_json().encode(), purpose_of(row.received_at))
+            values |= {"workflow_id": place.workflow_id, "send_key": place.send_key, "payload": payload}
+            values |= {"due_at": self._clock(), "sighting": None}
+            wanted |= {place.workflow_id, *place.also}
+        if place.effects is not None:
+            apply_within(connection, self._keys, place.effects)
+        connection.execute(update(inbox_events).where(c.id == event_id).values(values))
+        for other in place.also:
+            self._copy(connection, event_id, other)
+        return place.state is not EventState.UNMATCHED
+
+    def _copy(self, connection: Connection, event_id: int, workflow_id: str) -> None:
+        c = inbox_events.c
+        row = connection.execute(select(inbox_events).where(c.id == event_id)).mappings().one()
+        values: dict[str, object] = {**row, "workflow_id": workflow_id, "send_key": ""}
+        values["key_digest"] = self._keys.fingerprint(f"{row['key_digest']}@{workflow_id}")
+        del values["id"]
+        insert_new(connection, inbox_events, values, key=["account", "key_digest"])
+
+    def _assign(self, connection: Connection, event_id: int, workflow_id: str) -> None:
+        c, now = inbox_events.c, self._clock()
+        _need(connection, event_id, (EventState.PARKED, EventState.UNMATCHED))
+        connection.execute(
+            update(inbox_events)
+            .where(c.id == event_id)
+            .values(state=EventState.PENDING.value, rule="a-person", workflow_id=workflow_id, due_at=now, sighting=None)
+        )
+        wanted_within(connection, {workflow_id: now}, now)
+
+    def _reread(self, connection: Connection, event_id: int) -> None:
+        c = inbox_events.c
+        _need(connection, event_id, (EventState.QUARANTINED,))
+        row = connection.execute(select(inbox_events).where(c.id == event_id)).one()
+        connection.execute(
+            insert(inbox_deliveries).values(
+                provider=row.provider,
+                account=row.account,
+                state=DeliveryState.NEW.value,
+                body=row.payload,
+                received_at=row.received_at,
+            )
+        )
+        connection.execute(delete(inbox_events).where(c.id == event_id))
+
+    def _purge(self, connection: Connection) -> int:
+        now, c = self._clock(), inbox_events.c
+        old = or_(
+            and_(c.state.in_(_DONE), c.received_at < now - REMEMBERED),
+            and_(c.state == EventState.QUARANTINED.value, c.received_at < now - QUARANTINE),
+            and_(c.state.in_(_FOR_A_PERSON), c.received_at < now - WAITING),
+        )
+        some = select(c.id).where(c.received_at < now - QUARANTINE, old).limit(_PURGED_AT_ONCE)
+        return connection.execute(delete(inbox_events).where(c.id.in_(some))).rowcount
+
+    def _purge_deliveries(self, connection: Connection) -> int:
+        c = inbox_deliveries.c
+        old = and_(c.state == DeliveryState.PARSED.value, c.received_at < self._clock() - REMEMBERED)
+        some = select(c.id).where(old).limit(_PURGED_AT_ONCE)
+        return connection.execute(delete(inbox_deliveries).where(c.id.in_(some))).rowcount
+
+
+def forget_within(connection: Connection, contact_id: str) -> None:
+    """Erase what events hold of one person; that they came stays known. Part of erasing a candidate."""
+    c = inbox_events.c
+    connection.execute(
+        update(inbox_events)
+        .where(c.contact_id == contact_id, c.state == EventState.PENDING.value)
+        .values(state=EventState.LATE.value, due_at=None)
+    )
+    connection.execute(
+        update(inbox_events).where(c.contact_id == contact_id).values(payload=None, sighting=None, contact_id="")
+    )
+
+
+def _need(connection: Connection, event_id: int, states: tuple[EventState, ...]) -> None:
+    c = inbox_events.c
+    state = connection.execute(select(c.state).where(c.id == event_id).with_for_update()).scalar_one_or_none()
+    if state is None:
+        raise NotFound(f"There is no event {event_id} in the inbox")
+    if state not in states:
+        raise NotAllowed(f"Event {event_id} is {state}: this is for events that are {' or '.join(states)}")
+
+
+def _entries(connection: Connection, state: EventState, limit: int, before: int | None) -> tuple[InboxEntry, ...]:
+    c = inbox_events.c
+    wanted = select(inbox_events).where(c.state == state.value).order_by(c.id.desc()).limit(limit)
+    if before is not None:
+        wanted = wanted.where(c.id < before)
+    return tuple(
+        InboxEntry(
+            id=row.id,
+            provider=row.provider,
+            account=row.account,
+            kind=row.kind,
+            state=EventState(row.state),
+            rule=row.rule,
+            workflow_id=row.workflow_id,
+            received_at=row.received_at,
+            settled_at=row.settled_at,
+        )
+        for row in connection.execute(wanted)
+    )
+
+
+def _counts(connection: Connection) -> InboxCounts:
+    unread = connection.execute(
+        select(func.count()).select_from(inbox_deliveries).where(inbox_deliveries.c.state == DeliveryState.NEW.value)
+    ).scalar_one()
+    by_state = select(inbox_events.c.state, func.count().label("many")).group_by(inbox_events.c.state)
+    found = {row.state: row.many for row in connection.execute(by_state)}
+    return InboxCounts(unread, {state: found.get(state.value, 0) for state in EventState})
+
+
+def _unmatched(connection: Connection, since: datetime, after: int, limit: int) -> tuple[Unmatched, ...]:
+    c = inbox_events.c
+    rows = connection.execute(
+        select(c.id, c.account, c.provider, c.kind, c.sighting, c.payload, c.received_at)
+        .where(c.state == EventState.UNMATCHED.value, c.id > after, c.received_at >= since, c.sighting.is_not(None))
+        .order_by(c.id)
+        .limit(limit)
+    )
+    return tuple(
+        Unmatched(
+            id=row.id,
+            account=row.account,
+            provider=row.provider,
+            kind=row.kind,
+            sighting=Sighting.model_validate_json(row.sighting),
+            payload=row.payload,
+            received_at=row.received_at,
+        )
+        for row in rows
+    )

@@ -1,0 +1,121 @@
+"""Leave to write to a person: consents, opt-outs and what lifts them, inside a transaction of the caller's.
+
+Instants are the provider's or the caller's own, never the instant of arrival: an opt-out that arrives after the START
+which followed it does not count, and one that ties with it does.
+"""
+
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, update
+
+from domain.contacts import Consent, OptOut, OptOutScope
+from domain.errors import NotFound
+from domain.model import Model
+from store.aliases import lock_contact
+from store.database import insert_new
+from store.tables import consents, opt_ins, opt_outs
+
+
+class Reach(Model):
+    """What a message would touch: an opt-out counts when it covers any of these."""
+
+    tenant: str
+    line: str
+    job: str = ""
+
+
+def record_consent_within(connection: Connection, contact_id: str, tenant: str, consent: Consent) -> None:
+    """Keep the evidence of an opt-in; repeating is harmless. Lifts no opt-out. Raises ``NotFound``."""
+    _need(connection, contact_id)
+    insert_new(
+        connection,
+        consents,
+        {"contact_id": contact_id, "tenant": tenant, "source": consent.source, "obtained_at": consent.obtained_at},
+        key=["contact_id", "tenant", "source", "obtained_at"],
+    )
+
+
+def has_consent_within(connection: Connection, contact_id: str, tenant: str) -> bool:
+    """Whether this tenant ever got the person's opt-in."""
+    found = select(consents.c.id).where(consents.c.contact_id == contact_id, consents.c.tenant == tenant).limit(1)
+    return connection.execute(found).first() is not None
+
+
+def opt_out_within(connection: Connection, contact_id: str, opt_out: OptOut) -> None:
+    """Record a withdrawal of consent; repeating is harmless. Raises ``NotFound`` for an unknown contact."""
+    _need(connection, contact_id)
+    later_start = select(func.min(opt_ins.c.at)).where(
+        opt_ins.c.contact_id == contact_id,
+        opt_ins.c.scope == opt_out.scope.value,
+        opt_ins.c.scope_value == opt_out.scope_value,
+        opt_ins.c.at > opt_out.at,
+    )
+    insert_new(
+        connection,
+        opt_outs,
+        {
+            "contact_id": contact_id,
+            "scope": opt_out.scope.value,
+            "scope_value": opt_out.scope_value,
+            "source": opt_out.source,
+            "at": opt_out.at,
+            "lifted_at": connection.execute(later_start).scalar_one(),
+        },
+        key=["contact_id", "scope", "scope_value", "source", "at"],
+    )
+
+
+def opt_in_within(  # noqa: PLR0917 - an opt-in has these parts, as ``Contacts.opt_in``
+    connection: Connection, contact_id: str, scope: OptOutScope, scope_value: str, at: datetime, source: str = ""
+) -> None:
+    """Record that consent was restored at ``at`` and lift every earlier opt-out of exactly this scope.
+
+    Repeating is harmless. Raises ``NotFound`` for an unknown contact.
+    """
+    _need(connection, contact_id)
+    insert_new(
+        connection,
+        opt_ins,
+        {"contact_id": contact_id, "scope": scope.value, "scope_value": scope_value, "source": source, "at": at},
+        key=["contact_id", "scope", "scope_value", "source", "at"],
+    )
+    connection.execute(
+        update(opt_outs)
+        .where(
+            opt_outs.c.contact_id == contact_id,
+            opt_outs.c.scope == scope.value,
+            opt_outs.c.scope_value == scope_value,
+            opt_outs.c.at < at,
+            opt_outs.c.lifted_at.is_(None),
+        )
+        .values(lifted_at=at)
+    )
+
+
+def opt_out_in_force(connection: Connection, contact_id: str, reach: Reach) -> OptOutScope | None:
+    """The scope of an opt-out that forbids a message of this reach; None when there is none.
+
+    Every opt-out that is not lifted counts, whatever its instant: a clock that differs must not let a message pass.
+    """
+    found = connection.execute(
+        select(opt_outs.c.scope)
+        .where(opt_outs.c.contact_id == contact_id, opt_outs.c.lifted_at.is_(None), _covers(reach))
+        .order_by(opt_outs.c.at, opt_outs.c.id)
+        .limit(1)
+    ).scalar_one_or_none()
+    return None if found is None else OptOutScope(found)
+
+
+def _covers(reach: Reach) -> ColumnElement[bool]:
+    named = {OptOutScope.TENANT: reach.tenant, OptOutScope.LINE: reach.line}
+    if reach.job:  # engagements without a job do not share one
+        named[OptOutScope.JOB] = reach.job
+    return or_(
+        opt_outs.c.scope == OptOutScope.ALL.value,
+        *(and_(opt_outs.c.scope == scope.value, opt_outs.c.scope_value == value) for scope, value in named.items()),
+    )
+
+
+def _need(connection: Connection, contact_id: str) -> None:
+    if not lock_contact(connection, contact_id):
+        raise NotFound(f"There is no contact {contact_id}: it was erased, or never resolved")

@@ -1,0 +1,218 @@
+"""The registry: one row per engagement, written before Temporal hears of it, kept after Temporal has forgotten it."""
+
+from datetime import datetime
+
+import structlog
+from pydantic import Field
+from sqlalchemy import ColumnElement, Connection, and_, or_, select, update
+
+from domain.calls import CloseRequest
+from domain.engagements import Engagement
+from domain.errors import Conflict, NotFound
+from domain.model import Instant, Model, Reference, Slug
+from domain.outcomes import Decision, EngagementOutcome, EngagementResult
+from store.clock import bookkeeping_now
+from store.database import Database, insert_new
+from store.keys import KeyRing
+from store.tables import engagements
+
+_INPUT = "engagement-input"
+_ARCHIVE = "engagement-archive"
+
+_ROW = [column for column in engagements.c if column.name not in ("input", "archive")]
+
+log = structlog.get_logger()
+
+
+class EngagementRow(Model):
+    """What the registry says of an engagement: nothing of the person but our own id.
+
+    ``fingerprints`` has a keyed hash per field of the input (``KeyRing.fingerprint``), so that a repeated request can
+    be told from another one under the same reference. ``key_id`` is set by the registry.
+    """
+
+    tenant: Slug
+    reference: Reference
+    workflow_id: str
+    contact_id: str
+    line: Slug
+    account: Slug
+    provider: Slug
+    job: str = ""
+    plan: str
+    fingerprints: dict[str, str] = Field(min_length=1)
+    key_id: str = ""
+    created_at: Instant
+    started_at: Instant | None = None
+    admitted_at: Instant | None = None
+    outcome: EngagementOutcome | None = None
+    closed_at: Instant | None = None
+
+
+class ArchivedEngagement(Model):
+    """What is kept of a closed engagement: its result, the decision log and the snapshot, which is JSON itself."""
+
+    workflow_id: str
+    result: EngagementResult
+    decisions: tuple[Decision, ...]
+    snapshot: str
+    closed_at: Instant
+
+
+class EngagementRegistry:
+    """The registry in the store, port ``EngagementArchive``. Every method may raise ``StoreUnavailable``."""
+
+    def __init__(self, database: Database, keys: KeyRing) -> None:
+        self._database = database
+        self._keys = keys
+
+    async def register(self, row: EngagementRow, engagement: Engagement | None = None) -> tuple[EngagementRow, bool]:
+        """Write the row, with the input sealed beside it, or find the one that is there. True when this call wrote it.
+
+        Raises ``Conflict`` with the names of the fields whose fingerprints differ.
+        """
+        sealed = None if engagement is None else self._keys.seal(engagement.model_dump_json().encode(), _INPUT)
+        keyed = row.model_copy(update={"key_id": self._keys.current_id})
+        return await self._database.write(lambda connection: _register(connection, keyed, sealed))
+
+    async def get(self, tenant: str, reference: str) -> EngagementRow | None:
+        """The row of one engagement; None when this tenant has none of this reference."""
+        return await self._database.read(lambda connection: _one(connection, _named(tenant, reference)))
+
+    async def find(self, workflow_id: str) -> EngagementRow | None:
+        """The row of one engagement by its workflow id."""
+        return await self._database.read(lambda connection: _one(connection, engagements.c.workflow_id == workflow_id))
+
+    async def list(
+        self, tenant: str, *, is_open: bool | None = None, line: str = "", before: str = "", limit: int = 50
+    ) -> tuple[EngagementRow, ...]:
+        """Rows of one tenant, newest first. ``before`` is the workflow id of the last row of the page before."""
+        return await self._database.read(
+            lambda connection: _page(connection, tenant, is_open=is_open, line=line, before=before, limit=limit)
+        )
+
+    async def input_of(self, workflow_id: str) -> Engagement | None:
+        """The input as it was registered; None when there is no such engagement or its input was not kept."""
+        wanted = select(engagements.c.input).where(engagements.c.workflow_id == workflow_id)
+        sealed = await self._database.read(lambda connection: connection.execute(wanted).scalar_one_or_none())
+        return None if sealed is None else Engagement.model_validate_json(self._keys.open(sealed, _INPUT))
+
+    async def unstarted(self, *, registered_before: datetime, limit: int) -> tuple[str, ...]:
+        """Workflow ids of open rows that Temporal has not confirmed yet, oldest first."""
+        wanted = (
+            select(engagements.c.workflow_id)
+            .where(
+                engagements.c.started_at.is_(None),
+                engagements.c.closed_at.is_(None),
+                engagements.c.created_at < registered_before,
+            )
+            .order_by(engagements.c.created_at, engagements.c.workflow_id)
+            .limit(limit)
+        )
+        return await self._database.read(lambda connection: tuple(connection.execute(wanted).scalars()))
+
+    async def mark_started(self, workflow_id: str) -> None:
+        """Temporal knows this engagement; repeating is harmless."""
+        statement = (
+            update(engagements)
+            .where(engagements.c.workflow_id == workflow_id, engagements.c.started_at.is_(None))
+            .values(started_at=bookkeeping_now())
+        )
+        await self._database.write(lambda connection: connection.execute(statement))
+
+    async def close(self, request: CloseRequest) -> None:
+        """Write outcome and archive, which releases the contact; the first outcome stays. Repeating is harmless.
+
+        Raises ``NotFound`` for an engagement that was never registered: there is no place to keep what it became.
+        """
+        archive = ArchivedEngagement(
+            workflow_id=request.workflow_id,
+            result=request.result,
+            decisions=request.decisions,
+            snapshot=request.snapshot,
+            closed_at=request.at,
+        )
+        sealed = self._keys.seal(archive.model_dump_json().encode(), _ARCHIVE)
+        kept = await self._database.write(lambda connection: _close(connection, request, sealed))
+        if kept is not request.result.settlement.outcome:
+            log.error(
+                "second_outcome_ignored",
+                workflow_id=request.workflow_id,
+                kept=kept.value,
+                ignored=request.result.settlement.outcome.value,
+            )
+
+    async def archive_of(self, tenant: str, reference: str) -> str | None:
+        """An ``ArchivedEngagement`` as JSON; None while the engagement is open and where there is none."""
+        wanted = select(engagements.c.archive).where(_named(tenant, reference))
+        sealed = await self._database.read(lambda connection: connection.execute(wanted).scalar_one_or_none())
+        return None if sealed is None else self._keys.open(sealed, _ARCHIVE).decode()
+
+
+def _named(tenant: str, reference: str) -> ColumnElement[bool]:
+    return and_(engagements.c.tenant == tenant, engagements.c.reference == reference)
+
+
+def _one(connection: Connection, which: ColumnElement[bool]) -> EngagementRow | None:
+    found = connection.execute(select(*_ROW).where(which)).mappings().one_or_none()
+    return None if found is None else EngagementRow.model_validate(dict(found))
+
+
+def _register(connection: Connection, row: EngagementRow, sealed: bytes | None) -> tuple[EngagementRow, bool]:
+    if insert_new(connection, engagements, row.model_dump() | {"input": sealed}, key=["tenant", "reference"]):
+        return row, True
+    existing = _one(connection, _named(row.tenant, row.reference))
+    if existing is None:  # rows are never deleted
+        raise NotFound(f"Engagement {row.workflow_id} vanished from the registry while it was being registered")
+    names = existing.fingerprints.keys() | row.fingerprints.keys()
+    fields = sorted(name for name in names if existing.fingerprints.get(name) != row.fingerprints.get(name))
+    if fields:
+        raise Conflict(
+            f"Reference {row.reference} is taken by an engagement with other input ({', '.join(fields)}): "
+            "use a new reference, or send the same input",
+            fields=fields,
+        )
+    return existing, False
+
+
+def _page(
+    connection: Connection, tenant: str, *, is_open: bool | None, line: str, before: str, limit: int
+) -> tuple[EngagementRow, ...]:
+    wanted = select(*_ROW).where(engagements.c.tenant == tenant)
+    if is_open is not None:
+        closed = engagements.c.closed_at
+        wanted = wanted.where(closed.is_(None) if is_open else closed.is_not(None))
+    if line:
+        wanted = wanted.where(engagements.c.line == line)
+    if before:
+        last = _one(connection, and_(engagements.c.tenant == tenant, engagements.c.workflow_id == before))
+        if last is None:
+            return ()
+        wanted = wanted.where(_older(last))
+    wanted = wanted.order_by(engagements.c.created_at.desc(), engagements.c.workflow_id.desc()).limit(limit)
+    return tuple(EngagementRow.model_validate(dict(row)) for row in connection.execute(wanted).mappings())
+
+
+def _older(last: EngagementRow) -> ColumnElement[bool]:
+    created = engagements.c.created_at
+    return or_(
+        created < last.created_at,
+        and_(created == last.created_at, engagements.c.workflow_id < last.workflow_id),
+    )
+
+
+def _close(connection: Connection, request: CloseRequest, sealed: bytes) -> EngagementOutcome:
+    """Write the outcome unless there is one. Returns the outcome that stands."""
+    outcome = request.result.settlement.outcome
+    this = engagements.c.workflow_id == request.workflow_id
+    written = connection.execute(
+        update(engagements)
+        .where(this, engagements.c.closed_at.is_(None))
+        .values(outcome=outcome.value, closed_at=request.at, archive=sealed)
+    )
+    if written.rowcount == 1:
+        return outcome
+    kept = connection.execute(select(engagements.c.outcome).where(this)).scalar_one_or_none()
+    if kept is None:
+        raise NotFound(f"Engagement {request.workflow_id} is not in the registry, so its outcome cannot be kept")
+    return EngagementOutcome(kept)
