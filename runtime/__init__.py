@@ -1,0 +1,1 @@
+"""How our processes stand on the ground: settings, secrets, Temporal connection, dev server, logs and metrics."""

@@ -30,6 +30,10 @@ class Persona(StrEnum):
     """Taps, begins and never finishes."""
     ANSWERS_AFTER_FOLLOW_UP = "answers-after-follow-up"
     """Silent until the ``nth`` message on this phone, then answers that one."""
+    CHANGES_ANSWER = "changes-answer"
+    """Submits the form twice, the second time with ``changed`` laid over; where a run ends once, the same as answers."""
+    BLOCKS = "blocks"
+    """Reads the first message and blocks the line: nothing that is sent later arrives. Elsewhere than at Meta: silent."""
 
 
 class PersonaOptions(Frozen):
@@ -49,6 +53,16 @@ class PersonaOptions(Frozen):
     """Whether the flow's own session timeout ends the silence."""
     reads: bool = False
     """Whether a message that gets no reaction is at least read."""
+    by_button: bool = False
+    """Whether ``declines`` taps the template's quick-reply button instead of answering the flow."""
+    leaves_token_out: bool = False
+    """Whether the form comes back without its token, as seen on iOS (Meta)."""
+    leaves_context_out: bool = False
+    """Whether replies do not tell which message they answer (Meta)."""
+    changed: JsonObject | None = None
+    """What ``changes-answer`` answers the second time; None declines."""
+    again_after: Annotated[float, Field(ge=0)] = 60.0
+    """From the first answer to the second one."""
 
 
 class Candidate(Frozen):
@@ -84,7 +98,10 @@ class PersonaSettings(Frozen):
     """Seconds until ``answers-later`` reacts."""
     declining: JsonObject = {"available": "no"}
     """What ``declines`` answers."""
-    tap: str = "Start"
+    tap: str = "Let us begin"
+    """Label of the button; not a word that means something by itself, as START does."""
+    decline: str = "No, thanks"
+    """What a candidate writes who declines without a button to tap."""
     free_text: str = "Can you call me instead?"
     stop_word: str = "STOP"
 

@@ -12,7 +12,7 @@ class PhoneMessage(Frozen):
     provider: str
     account: str
     to: str
-    kind: Literal["template", "text"]
+    kind: Literal["template", "text", "interactive"]
     template: str | None = None
     """The template's name."""
     text: str

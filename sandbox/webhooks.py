@@ -188,6 +188,15 @@ class Webhooks:
 
         self._clock.schedule(event.retry_delays[attempt - 1], again, lane=event.lane)
 
+    async def ask(self, url: str, query: Mapping[str, str]) -> httpx.Response | None:
+        """Ask a receiver something by GET, as a subscription handshake does; None when no answer came."""
+        if self._client is None:
+            return None
+        try:
+            return await self._client.get(url, params=dict(query))
+        except (httpx.HTTPError, httpx.InvalidURL):
+            return None
+
     async def _post(self, event: Event, parcel: Parcel) -> tuple[int | None, str | None]:
         if event.url is None:
             return None, "no receiver"

@@ -1,0 +1,1 @@
+"""Start and operate engagements: service functions, the CLI and the REST routes."""

@@ -176,7 +176,13 @@ class Life:
                     live = run or next(iter(reversed(thread.live_runs())), None)
                     self._tap_later(delay, message, live, candidate, finishes=True)
                     return
-            case Persona.ANSWERS | Persona.ANSWERS_LATER | Persona.DECLINES | Persona.ABANDONS:
+            case (
+                Persona.ANSWERS
+                | Persona.ANSWERS_LATER
+                | Persona.DECLINES
+                | Persona.ABANDONS
+                | Persona.CHANGES_ANSWER
+            ):
                 # Who is about to answer a run does not answer the recruiter's message as well.
                 if run is not None or not thread.live_runs():
                     finishes = candidate.persona is not Persona.ABANDONS
@@ -185,7 +191,7 @@ class Life:
             case Persona.TEXTS | Persona.STOPS:
                 self._tap_later(delay, message, None, candidate, finishes=False)
                 return
-            case Persona.SILENT | Persona.UNREACHABLE:
+            case Persona.SILENT | Persona.UNREACHABLE | Persona.BLOCKS:
                 pass
         if candidate.options.reads:
             self.later(delay, lambda: self._progress(message, "read"), thread.id)

@@ -1,0 +1,143 @@
+"""Which engagement an event belongs to. Pure: it judges what the store found, and asks nothing itself.
+
+The most exact tie decides. Ties that name different engagements decide nothing: the event is parked for a person. What
+only a person's address could tie is tied by it when there is exactly one engagement that it can mean, and only where
+that is harmless: a free text or an opt-out, never a form's answer or the end of a flow run.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from domain.events import FlowChanged, FlowRunChanged, FormAnswered, NotUnderstood, ProviderEvent, TemplateChanged
+from domain.sends import LedgerState
+from store.correlations import EXACT_TIES, Findings, SendTie, Sighting, exact_tie
+from store.inbox_tables import EventState
+
+CLOCK_SKEW = timedelta(seconds=30)
+"""How far a provider's clock may be behind ours when we ask whether something happened after a send (A-R11)."""
+
+_REACHED_NOBODY = (LedgerState.FREE, LedgerState.NOT_SENT, LedgerState.REJECTED)
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """Where an event goes: ``PENDING`` for ``workflow_id``, or why it goes nowhere (yet).
+
+    ``rule`` names what decided. ``final`` forbids weaker ties at a later try: the engagement that an old text could
+    mean may be another one by then.
+    """
+
+    state: EventState
+    rule: str
+    workflow_id: str = ""
+    send_key: str = ""
+    contact_id: str = ""
+    line: str = ""
+    final: bool = False
+
+
+def concerns_nobody(event: ProviderEvent) -> bool:
+    """Whether an event is of a kind that belongs to no engagement."""
+    return isinstance(event.body, TemplateChanged | FlowChanged | NotUnderstood)
+
+
+def may_tie_weakly(event: ProviderEvent) -> bool:
+    """Whether a thread alone may tie an event: not a form's answer, and nothing that a run of its own explains."""
+    return not event.ties.run_id and not isinstance(event.body, FormAnswered | FlowRunChanged)
+
+
+def attribute(sighting: Sighting, found: Findings) -> Attribution:
+    """Judge one event by what the store found for it."""
+    exact = _by_exact_ties(sighting, found)
+    if exact is not None:
+        return exact
+    if sighting.ties.reference or sighting.ties.flow_token:
+        return Attribution(EventState.UNMATCHED, "reference-unknown")  # perhaps not stored yet; nothing weaker counts
+    if not sighting.may_weaken:
+        return Attribution(EventState.UNMATCHED, "no-tie")
+    for judge in (_by_lost_answer, _by_thread, _by_address):
+        weak = judge(sighting, found)
+        if weak is not None:
+            return weak
+    return Attribution(EventState.UNMATCHED, "no-tie")
+
+
+def _by_exact_ties(sighting: Sighting, found: Findings) -> Attribution | None:
+    named: list[tuple[str, SendTie]] = [
+        (tie, send) for tie in EXACT_TIES for send in found.sends.get((tie, exact_tie(sighting.ties, tie)), ())
+    ]
+    if not named:
+        return None
+    if len({send.workflow_id for _, send in named}) > 1:
+        return Attribution(EventState.PARKED, "ties-disagree")
+    rule, first = named[0]
+    return _matched(rule, [send for tie, send in named if tie == rule], first)
+
+
+def _by_lost_answer(sighting: Sighting, found: Findings) -> Attribution | None:
+    """A run in the thread of a send whose answer was lost: same flow, not before the send, and nobody else's run.
+
+    While a send is still on its way its answer is about to tell the run id: the event waits for that instead.
+    """
+    if not (sighting.ties.run_id and sighting.ties.thread_id and sighting.ties.flow_id):
+        return None
+    fitting = [
+        send
+        for send in _before(sighting, found.on_thread.get(sighting.ties.thread_id, ()))
+        if send.flow_id == sighting.ties.flow_id and not send.run_id and send.state is LedgerState.UNKNOWN
+    ]
+    return _only(fitting, "thread-flow-time")
+
+
+def _by_thread(sighting: Sighting, found: Findings) -> Attribution | None:
+    if not (sighting.ties.thread_id and sighting.thread_may_tie):
+        return None
+    return _only(_open(_before(sighting, found.on_thread.get(sighting.ties.thread_id, ()))), "thread")
+
+
+def _by_address(sighting: Sighting, found: Findings) -> Attribution | None:
+    if not sighting.may_fall_back:
+        return None
+    people = {found.contacts[digest] for digest in sighting.senders if digest in found.contacts}
+    if len(people) > 1:
+        return Attribution(EventState.PARKED, "addresses-disagree")
+    sends = [send for contact in people for send in found.to_contact.get(contact, ())]
+    return _only(_open(_before(sighting, sends)), "address")
+
+
+def _only(sends: list[SendTie], rule: str) -> Attribution | None:
+    """The one engagement that all ``sends`` belong to; several are ambiguous for ever, none leaves it open."""
+    engagements = {send.workflow_id for send in sends}
+    if not engagements:
+        return None
+    if len(engagements) > 1:
+        return Attribution(EventState.UNMATCHED, f"{rule}-ambiguous", final=True)
+    return _matched(rule, sends, sends[0])
+
+
+def _matched(rule: str, sends: list[SendTie], first: SendTie) -> Attribution:
+    keys = {send.send_key for send in sends}
+    return Attribution(
+        EventState.PENDING,
+        rule,
+        workflow_id=first.workflow_id,
+        send_key=keys.pop() if len(keys) == 1 else "",
+        contact_id=first.contact_id,
+        line=first.line,
+    )
+
+
+def _before(sighting: Sighting, sends: Sequence[SendTie]) -> list[SendTie]:
+    """The sends that may have reached the person before this happened."""
+    return [
+        send
+        for send in sends
+        if send.state not in _REACHED_NOBODY
+        and send.claimed_at is not None
+        and send.claimed_at - CLOCK_SKEW <= sighting.occurred_at
+    ]
+
+
+def _open(sends: list[SendTie]) -> list[SendTie]:
+    return [send for send in sends if send.is_open]

@@ -1,0 +1,169 @@
+"""The relay: carries events from the inbox into engagements, one signal per batch, at least once.
+
+A signal that fails is tried again later, for that engagement alone: the others never wait for it. What Temporal says
+is no longer there is recorded as late. While Temporal is down the inbox grows, and it drains afterwards.
+"""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Protocol
+
+import structlog
+from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
+
+from domain import names
+from domain.errors import StoreUnavailable
+from domain.events import ProviderEvents
+from gateway.metrics import GatewayMetrics
+from gateway.wakeup import Wakeup
+from store.inbox_relay import Outbound, RelayBatch
+from store.inbox_tables import EventState
+
+log = structlog.get_logger()
+
+SIGNAL_TIME = timedelta(seconds=5)
+"""Longest time of one request to Temporal; the client's own retries come on top."""
+HAND_OVER_TIME = 15.0
+"""Seconds for one batch in all, well within the lease of an engagement."""
+AT_ONCE = 16
+"""Engagements that are signalled at the same time."""
+SAFETY_NET = 2.0
+"""Seconds after which the relay looks by itself, should a wake-up have been missed."""
+
+SHORTEST = 0.01
+"""Seconds between two looks when something is due that another gateway is just taking."""
+
+
+class Handover(StrEnum):
+    """What became of a signal."""
+
+    TAKEN = "taken"
+    CLOSED = "closed"
+    """No such engagement is running."""
+    REFUSED = "refused"
+    """Temporal will never accept this batch."""
+    NOT_NOW = "not-now"
+
+
+class Signaller(Protocol):
+    """Hands a batch to one engagement."""
+
+    async def signal(self, workflow_id: str, events: ProviderEvents) -> Handover:
+        """One try. Never raises for what may happen in operation."""
+        ...
+
+
+class TemporalSignaller:
+    """Signals through a Temporal client, which may be lazy: it connects when it can."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def signal(self, workflow_id: str, events: ProviderEvents) -> Handover:
+        """Signal the running engagement of this id, whichever run it is in."""
+        handle = self._client.get_workflow_handle(workflow_id)
+        try:
+            async with asyncio.timeout(HAND_OVER_TIME):
+                await handle.signal(names.PROVIDER_EVENTS, events, rpc_timeout=SIGNAL_TIME)
+        except RPCError as error:
+            return _ending(error)
+        except (RuntimeError, TimeoutError):  # a lazy client that cannot connect raises plain RuntimeError
+            return Handover.NOT_NOW
+        return Handover.TAKEN
+
+
+def _ending(error: RPCError) -> Handover:
+    if error.status is RPCStatusCode.NOT_FOUND:
+        # A namespace that is not there is a mistake in our set-up, and no word about the engagement.
+        details = error.grpc_status.details
+        missing = any(detail.Is(NamespaceNotFoundFailure.DESCRIPTOR) for detail in details)
+        return Handover.NOT_NOW if missing else Handover.CLOSED
+    if error.status is RPCStatusCode.INVALID_ARGUMENT:
+        return Handover.REFUSED
+    return Handover.NOT_NOW
+
+
+def _broke(what: str, batch: RelayBatch, error: Exception) -> Handover:
+    """Report a defect without its traceback, which could show an event."""
+    log.error(what, workflow_id=batch.workflow_id, error=type(error).__name__)
+    return Handover.NOT_NOW
+
+
+class Relay:
+    """Empties the inbox into engagements for as long as it runs."""
+
+    def __init__(
+        self,
+        outbound: Outbound,
+        signaller: Signaller,
+        metrics: GatewayMetrics,
+        wakeup: Wakeup,
+        *,
+        clock: Callable[[], datetime],
+        at_once: int = AT_ONCE,
+    ) -> None:
+        self._outbound = outbound
+        self._signaller = signaller
+        self._metrics = metrics
+        self._wakeup = wakeup
+        self._clock = clock
+        self._at_once = at_once
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def round(self) -> float:
+        """Start handing over what is due; returns the seconds until it is worth looking again without a wake-up."""
+        free = self._at_once - len(self._running)
+        if free <= 0:
+            return SAFETY_NET  # whoever finishes wakes us
+        due = await self._outbound.due(free)
+        for batch in due.batches:
+            task = asyncio.create_task(self._hand_over(batch), name="hand-over")
+            self._running.add(task)
+            task.add_done_callback(self._finished)
+        if due.next_at is None:
+            return SAFETY_NET
+        return min(SAFETY_NET, max(SHORTEST, (due.next_at - self._clock()).total_seconds()))
+
+    async def finish(self) -> None:
+        """Wait for the batches in hand."""
+        if self._running:
+            await asyncio.wait(self._running)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        self._wakeup.set()
+
+    async def _hand_over(self, batch: RelayBatch) -> None:
+        try:
+            ending = await self._signaller.signal(batch.workflow_id, ProviderEvents(events=batch.events))
+        except Exception as error:  # noqa: BLE001 - a batch that cannot even be encoded must not stop the others
+            ending = _broke("relay_broke", batch, error)
+        try:
+            await self._record(batch, ending)
+        except StoreUnavailable:  # the lease runs out and the batch is signalled again: at least once
+            log.warning("relay_not_recorded", workflow_id=batch.workflow_id)
+        except Exception as error:  # noqa: BLE001 - as above
+            _broke("relay_not_recorded", batch, error)
+
+    async def _record(self, batch: RelayBatch, ending: Handover) -> None:
+        match ending:
+            case Handover.TAKEN:
+                await self._outbound.settle(batch, EventState.RELAYED)
+                now = self._clock()
+                for received_at in batch.received_at:
+                    self._metrics.relaying.observe(max(0.0, (now - received_at).total_seconds()))
+            case Handover.CLOSED:
+                await self._outbound.settle(batch, EventState.LATE)
+                log.info("events_late", workflow_id=batch.workflow_id, events=len(batch.events))
+            case Handover.REFUSED if len(batch.events) == 1:
+                await self._outbound.settle(batch, EventState.PARKED, reason="refused-by-temporal")
+                log.error("event_refused", workflow_id=batch.workflow_id)
+            case _:
+                await self._outbound.postpone(batch, one_by_one=ending is Handover.REFUSED)
+                log.warning("relay_postponed", workflow_id=batch.workflow_id, failures=batch.failures + 1)
+        for event in batch.events:
+            self._metrics.events.labels(batch.provider, event.body.kind, ending.value).inc()

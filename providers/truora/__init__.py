@@ -1,0 +1,1 @@
+"""Truora: WhatsApp conversations whose flows the provider runs itself, opened by an approved outbound message."""

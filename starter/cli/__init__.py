@@ -1,0 +1,81 @@
+"""The command ``rapport``. Only names and help lines are loaded here; each command loads what it needs."""
+
+import importlib
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from domain.errors import RapportError
+from starter.cli.commands import COMMANDS, Listed
+from starter.cli.errors import EPILOG, ExitCode, report
+
+__all__ = ["app", "main"]
+
+
+class _LazyCommands(TyperGroup):
+    """Lists commands from a table and imports the one that is called. Errors of ours end as a line and an exit code.
+
+    ``Any`` stands where Typer's own (vendored) classes have no public name.
+    """
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """A stand-in with name and help, enough for the help page and for suggestions."""
+        listed = COMMANDS.get(cmd_name)
+        return None if listed is None else _stand_in(cmd_name, listed)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        self.commands = {name: self.get_command(ctx, name) for name in COMMANDS}  # what "did you mean" looks through
+        name, stand_in, rest = super().resolve_command(ctx, args)
+        if name is None or stand_in is None:
+            return name, stand_in, rest
+        return name, _load(name, COMMANDS[name]), rest
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except RapportError as error:
+            raise typer.Exit(report(error)) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(ExitCode.FAILED) from None
+
+
+def _stand_in(name: str, listed: Listed) -> Any:
+    one = typer.Typer(add_completion=False)
+    one.command(name=name, help=listed.summary, rich_help_panel=listed.panel)(lambda: None)
+    return typer.main.get_command(one)
+
+
+def _load(name: str, listed: Listed) -> Any:
+    found = getattr(importlib.import_module(listed.module), listed.attribute)
+    if isinstance(found, typer.Typer):
+        group = typer.main.get_command(found)
+        group.name = name
+        return group
+    one = typer.Typer(add_completion=False)
+    one.command(name=name, epilog=EPILOG)(found)
+    return typer.main.get_command(one)
+
+
+app = typer.Typer(
+    cls=_LazyCommands,
+    name="rapport",
+    help="Carries candidate engagements over WhatsApp to their end.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_show_locals=False,  # locals may hold what is personal or secret
+)
+
+
+@app.callback()
+def _root() -> None:
+    """Carries candidate engagements over WhatsApp to their end."""
+
+
+def main() -> None:
+    """Entry point of ``rapport``."""
+    app(prog_name="rapport")

@@ -1,0 +1,36 @@
+"""The commands of ``rapport`` and where each lives: a command's module is loaded only when it is called."""
+
+from typing import NamedTuple
+
+
+class Listed(NamedTuple):
+    """A command: module, the name of its function or Typer app there, its help line and the panel it stands in."""
+
+    module: str
+    attribute: str
+    summary: str
+    panel: str
+
+
+_ENGAGE, _OPERATE, _RUN, _SET_UP = "Engagements", "Operating", "Processes", "Setting up"
+
+COMMANDS: dict[str, Listed] = {
+    "start": Listed("starter.cli.starting", "start", "Start one engagement, or one per row of a CSV file.", _ENGAGE),
+    "list": Listed("starter.cli.reading", "list_engagements", "List a tenant's engagements, newest first.", _ENGAGE),
+    "show": Listed("starter.cli.reading", "show", "Show where an engagement stands and what it waits for.", _ENGAGE),
+    "trace": Listed("starter.cli.reading", "trace", "Tell everything that happened, and why.", _ENGAGE),
+    "stop": Listed("starter.cli.operating", "stop", "End an engagement as STOPPED.", _OPERATE),
+    "hand-over": Listed("starter.cli.operating", "hand_over", "End an engagement: a person goes on.", _OPERATE),
+    "sends": Listed("starter.cli.reading", "sends", "List sends; --unknown those to settle.", _OPERATE),
+    "resolve-send": Listed("starter.cli.operating", "resolve_send", "Settle a send of unknown outcome.", _OPERATE),
+    "resend": Listed("starter.cli.operating", "resend", "Send a step of unknown outcome once more.", _OPERATE),
+    "worker": Listed("starter.cli.run.worker", "worker", "Run workflows and activities.", _RUN),
+    "gateway": Listed("starter.cli.run.gateway", "gateway", "Take webhooks in and serve the REST interface.", _RUN),
+    "codec-server": Listed("starter.cli.run.codec_server", "codec_server", "Show payloads to the entitled.", _RUN),
+    "sandbox": Listed("starter.cli.run.sandbox", "sandbox", "Simulate the providers, candidates included.", _RUN),
+    "dev-server": Listed("starter.cli.run.dev_server", "dev_server", "Run a Temporal server on this machine.", _RUN),
+    "demo": Listed("starter.cli.demo", "run_demo", "Run everything here and carry engagements through.", _RUN),
+    "plan": Listed("starter.cli.plans", "app", "Check plan files.", _SET_UP),
+    "migrate": Listed("starter.cli.run.migrate", "migrate", "Bring the store up to this release.", _SET_UP),
+    "doctor": Listed("starter.cli.doctor", "doctor", "Check the set-up, line by line.", _SET_UP),
+}

@@ -1,0 +1,57 @@
+"""What a command needs to talk to the service. Opened for one command, then closed."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+
+import typer
+
+from domain.errors import BadInput, Mistake
+from domain.topology import Topology
+from runtime.processes import open_process
+from runtime.settings import LogLevel, MetricsSettings, Settings, load_settings
+from starter.parts import service_of
+from starter.service import EngagementService
+
+
+@dataclass(frozen=True)
+class Session:
+    """The service, and the topology that it works by."""
+
+    service: EngagementService
+    topology: Topology
+
+    def tenant(self, given: str | None) -> str:
+        """The tenant to act for: the one named, else the only one there is. Raises ``BadInput``."""
+        known = [tenant.slug for tenant in self.topology.tenants]
+        if given is None and len(known) == 1:
+            return known[0]
+        if given is None:
+            raise BadInput([Mistake(f"name one of {', '.join(known)}", field="--tenant")])
+        if given not in known:
+            raise BadInput([Mistake(f"no such tenant; there are {', '.join(known)}", field="--tenant")])
+        return given
+
+
+SessionFactory = Callable[[], AbstractAsyncContextManager[Session]]
+
+
+def sessions(context: typer.Context) -> SessionFactory:
+    """How to open a session: what the caller of the app handed in as its object, else by the environment."""
+    given = context.find_root().obj
+    return given if callable(given) else open_session
+
+
+@asynccontextmanager
+async def open_session() -> AsyncIterator[Session]:
+    """A session as the environment says. Raises ``SetupError``, ``BadInput`` (topology) and ``StoreUnavailable``."""
+    async with open_process(_quiet(load_settings()), lazy=True) as parts:
+        yield Session(service_of(parts), parts.topology)
+
+
+def _quiet(settings: Settings) -> Settings:
+    """A command prints its own answer: logs only where they were asked for, and the metrics port is the processes'."""
+    log = settings.log
+    if "level" not in log.model_fields_set:
+        log = log.model_copy(update={"level": LogLevel.ERROR})
+    return settings.model_copy(update={"log": log, "metrics": MetricsSettings()})

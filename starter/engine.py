@@ -1,0 +1,191 @@
+"""Temporal as the service uses it: start once, ask, command, look back. Only here do its errors become ours."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.client import (
+    Client,
+    WorkflowQueryFailedError,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
+from temporalio.common import (
+    Priority,
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
+from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from domain import ids, names
+from domain.calls import Command, CommandResult
+from domain.engagements import Engagement
+from domain.errors import EngineUnavailable, NotAllowed, NotFound
+from domain.model import Model
+from domain.snapshot import EngagementSnapshot
+from workflows import search_attributes as found_by
+
+OPENING_STAGE = "admitting"
+START_TIME = timedelta(seconds=5)
+QUERY_TIME = timedelta(seconds=2)
+UPDATE_TIME = timedelta(seconds=10)
+_READ_TIME = timedelta(seconds=5)
+
+
+class Live(Model):
+    """What Temporal's list says of an open engagement; a second or two behind."""
+
+    stage: str = ""
+    next_action_at: datetime | None = None
+    needs_human: bool = False
+
+
+class Engine:
+    """One Temporal client, lazy or not. Every method raises ``EngineUnavailable`` when nobody answers."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def start(self, engagement: Engagement) -> bool:
+        """Start the engagement unless it runs or ran; False when it ran and ended. Repeating is harmless."""
+        route, plan = engagement.route, engagement.plan
+        attributes = TypedSearchAttributes(
+            [
+                SearchAttributePair(found_by.STAGE, OPENING_STAGE),
+                SearchAttributePair(found_by.TENANT, engagement.tenant),
+                SearchAttributePair(found_by.LINE, route.line),
+                SearchAttributePair(found_by.PROVIDER, route.provider),
+                SearchAttributePair(found_by.PLAN, plan.name),
+                SearchAttributePair(found_by.NEEDS_HUMAN, value=False),
+            ]
+        )
+        with _answers("start the engagement", "the engagement is recorded and starts when Temporal answers again"):
+            try:
+                await self._client.start_workflow(
+                    names.CANDIDATE_ENGAGEMENT,
+                    args=[engagement, None],
+                    id=ids.engagement_workflow_id(engagement.tenant, engagement.reference),
+                    task_queue=ids.ENGAGEMENTS_QUEUE,
+                    id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                    id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                    static_summary=f"{plan.name} on {route.line}, template {plan.opening.template.name}",
+                    static_details=_details(engagement),
+                    search_attributes=attributes,
+                    priority=Priority(fairness_key=engagement.tenant),
+                    rpc_timeout=START_TIME,
+                )
+            except WorkflowAlreadyStartedError:
+                return False
+        return True
+
+    async def snapshot(self, workflow_id: str) -> EngagementSnapshot:
+        """Ask the workflow itself, which needs a worker. Raises ``NotFound`` when Temporal does not know it."""
+        with _answers("ask the engagement", "is a worker running?"):
+            try:
+                answer: EngagementSnapshot = await self._client.get_workflow_handle(workflow_id).query(
+                    names.SNAPSHOT, result_type=EngagementSnapshot, rpc_timeout=QUERY_TIME
+                )
+            except WorkflowQueryFailedError as error:
+                raise EngineUnavailable(
+                    f"the engagement {workflow_id} did not answer its query: see the worker's log"
+                ) from error
+        return answer
+
+    async def command(self, workflow_id: str, update: str, command: Command) -> CommandResult:
+        """Give an operator's command. The command id makes a repeat return the first result.
+
+        Raises ``NotAllowed`` when the engagement refuses, ``NotFound`` when Temporal knows no open run.
+        """
+        repeat = f"it may still be carried out; repeat it with the same command id {command.command_id}"
+        with _answers(f"carry out {update}", repeat):
+            try:
+                result: CommandResult = await self._client.get_workflow_handle(workflow_id).execute_update(
+                    update, command, id=command.command_id, result_type=CommandResult, rpc_timeout=UPDATE_TIME
+                )
+            except WorkflowUpdateFailedError as error:
+                if isinstance(error.cause, ApplicationError) and error.cause.type == names.NOT_ALLOWED:
+                    raise NotAllowed(error.cause.message) from None
+                raise
+            except WorkflowUpdateRPCTimeoutOrCancelledError:
+                raise EngineUnavailable(f"no worker answered {update} in time: {repeat}") from None
+        return result
+
+    async def live(self, workflow_ids: Sequence[str]) -> dict[str, Live]:
+        """Stage, next action and need of a person for those of these engagements that are open."""
+        if not workflow_ids:
+            return {}
+        listed = ", ".join(f"'{workflow_id}'" for workflow_id in workflow_ids)
+        seen: dict[str, Live] = {}
+        with _answers("list engagements", "try again"):
+            runs = self._client.list_workflows(
+                f"WorkflowId IN ({listed}) AND ExecutionStatus = 'Running'", rpc_timeout=QUERY_TIME
+            )
+            async for run in runs:
+                known = run.typed_search_attributes
+                seen[run.id] = Live(
+                    stage=known.get(found_by.STAGE) or "",
+                    next_action_at=known.get(found_by.NEXT_ACTION_AT),
+                    needs_human=bool(known.get(found_by.NEEDS_HUMAN)),
+                )
+        return seen
+
+    async def history(self, workflow_id: str) -> list[HistoryEvent]:
+        """Every event of every run of the chain, oldest first. Raises ``NotFound`` once Temporal has forgotten it."""
+        chain: list[list[HistoryEvent]] = []
+        run_id: str | None = None
+        with _answers("read the history", "try again"):
+            while True:
+                try:
+                    events = await self._run_events(workflow_id, run_id)
+                except NotFound:
+                    if chain:
+                        break  # an earlier run is past its retention, the later ones are not
+                    raise
+                chain.append(events)
+                run_id = events[0].workflow_execution_started_event_attributes.continued_execution_run_id
+                if not run_id:
+                    break
+        return [event for events in reversed(chain) for event in events]
+
+    async def _run_events(self, workflow_id: str, run_id: str | None) -> list[HistoryEvent]:
+        handle = self._client.get_workflow_handle(workflow_id, run_id=run_id)
+        with _answers("read the history", "try again"):
+            return [event async for event in handle.fetch_history_events(rpc_timeout=_READ_TIME)]
+
+    async def summary_of(self, event: HistoryEvent) -> str:
+        """The one-line summary that our code gave to this event; empty when there is none or it cannot be opened."""
+        if not event.user_metadata.HasField("summary"):
+            return ""
+        converter = self._client.data_converter
+        (text,) = await converter.decode([event.user_metadata.summary], [str])
+        return str(text)
+
+
+@contextmanager
+def _answers(what: str, advice: str) -> Iterator[None]:
+    """Only around calls of the client: a lazy client that cannot connect raises a plain ``RuntimeError``."""
+    try:
+        yield
+    except RPCError as error:
+        if error.status == RPCStatusCode.NOT_FOUND:
+            raise NotFound(f"Temporal could not {what}: it knows no such engagement, or none that is open") from None
+        raise EngineUnavailable(f"Temporal could not {what} ({error.status.name.lower()}): {advice}") from error
+    except RuntimeError as error:
+        raise EngineUnavailable(f"Temporal could not {what} (no connection): {advice}") from error
+
+
+def _details(engagement: Engagement) -> str:
+    plan = engagement.plan
+    lines = [
+        f"- reference: {engagement.reference}",
+        f"- tenant: {engagement.tenant}",
+        f"- plan: {plan.name}, version {plan.version}",
+        f"- line: {engagement.route.line} on account {engagement.route.account} ({engagement.route.provider})",
+        f"- template: {plan.opening.template.name} ({plan.opening.template.language})",
+        f"- follow-ups: {len(plan.follow_ups)}, then {plan.silence.then.value} after {plan.silence.after}",
+    ]
+    return "\n".join(lines)

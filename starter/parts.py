@@ -1,0 +1,35 @@
+"""The service and its tokens out of the parts of a process; gateway and CLI build them alike."""
+
+from collections.abc import Callable
+
+from pydantic import SecretStr
+
+from domain.engagements import Capabilities
+from domain.topology import Topology
+from providers.registry import provider_kind
+from runtime.processes import ProcessParts
+from starter.service import EngagementService
+from starter.tokens import AccessTokens
+
+
+def service_of(parts: ProcessParts) -> EngagementService:
+    """The service on the parts of a process."""
+    return EngagementService(
+        registry=parts.stores.registry,
+        contacts=parts.stores.contacts,
+        ledger=parts.stores.ledger,
+        client=parts.client,
+        topology=parts.topology,
+        capabilities_of=capabilities_of,
+        keys=parts.keys,
+    )
+
+
+def tokens_of(topology: Topology, resolve: Callable[[str], SecretStr]) -> AccessTokens:
+    """The tokens that the configuration names. Raises ``SetupError`` for one that cannot be read."""
+    return AccessTokens([(entry, resolve(entry.token)) for entry in topology.tokens])
+
+
+def capabilities_of(provider: str) -> Capabilities:
+    """What a provider can do. Raises ``SetupError`` for one that is not built in."""
+    return provider_kind(provider).capabilities

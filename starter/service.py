@@ -1,0 +1,285 @@
+"""Start and operate engagements. The CLI and the REST routes call these functions and decide nothing themselves."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import structlog
+from pydantic import ValidationError
+from temporalio.client import Client
+
+from domain import ids, names
+from domain.calls import Command, CommandResult, ResolveSend
+from domain.contacts import phone_alias
+from domain.engagements import Engagement, EngagementRequest
+from domain.errors import BadInput, EngineUnavailable, Mistake, NotAllowed, NotFound, RapportError, StoreUnavailable
+from domain.sends import LedgerEntry, LedgerState
+from domain.snapshot import EngagementSnapshot
+from domain.topology import Topology
+from starter import trace
+from starter.engine import Engine, Live
+from starter.interface import PAGE_LIMIT
+from starter.requests import CapabilitiesOf, Fingerprints, RequestCheck, fingerprints_of
+from starter.views import EngagementPage, EngagementSummary, EngagementView, Started, Trace, TraceEntry
+from store.contacts import Contacts
+from store.ledger import Ledger
+from store.registry import ArchivedEngagement, EngagementRegistry, EngagementRow
+
+log = structlog.get_logger()
+
+HEAL_AFTER = timedelta(seconds=30)
+"""How long a row may wait for its workflow before ``start_missing`` takes it up: longer than a start lasts."""
+
+
+class EngagementService:
+    """Everything that can be asked of engagements. ``client`` may be lazy."""
+
+    def __init__(
+        self,
+        *,
+        registry: EngagementRegistry,
+        contacts: Contacts,
+        ledger: Ledger,
+        client: Client,
+        topology: Topology,
+        capabilities_of: CapabilitiesOf,
+        keys: Fingerprints,
+    ) -> None:
+        self._registry = registry
+        self._contacts = contacts
+        self._ledger = ledger
+        self._engine = Engine(client)
+        self._check = RequestCheck(topology, capabilities_of)
+        self._topology = topology
+        self._keys = keys
+
+    def mistakes(self, request: EngagementRequest, now: datetime) -> tuple[Mistake, ...]:
+        """Everything wrong with a request, so that many can be checked before the first is started."""
+        return self._check.mistakes(request, now)
+
+    async def start(self, request: EngagementRequest, now: datetime) -> Started:
+        """Start one engagement, once: the same request again finds the one that is there, running or ended.
+
+        The registry row is written first, so a start that broke off between row and workflow is finished by the
+        next call or by ``start_missing``. Raises ``BadInput`` with every mistake, ``Conflict`` when the reference is
+        taken by other input, ``StoreUnavailable`` (nothing happened), ``EngineUnavailable`` (recorded, not started).
+        """
+        mistakes = self._check.mistakes(request, now)
+        if mistakes:
+            raise BadInput(mistakes)
+        contact_id = await self._contacts.resolve([phone_alias(request.candidate.phone)])
+        engagement = Engagement(
+            tenant=request.tenant,
+            reference=request.reference,
+            contact_id=contact_id,
+            candidate=request.candidate,
+            job=request.job,
+            plan=request.plan,
+            route=self._check.route(request),
+            timing=request.timing,
+            notify_ats=self._notifies(request.tenant),
+            requested_at=now,
+        )
+        row = EngagementRow(
+            tenant=engagement.tenant,
+            reference=engagement.reference,
+            workflow_id=ids.engagement_workflow_id(engagement.tenant, engagement.reference),
+            contact_id=contact_id,
+            line=engagement.route.line,
+            account=engagement.route.account,
+            provider=engagement.route.provider,
+            job=engagement.job,
+            plan=engagement.plan.name,
+            fingerprints=fingerprints_of(request, self._keys),
+            created_at=now,
+        )
+        if request.candidate.consent is not None:
+            await self._contacts.record_consent(contact_id, request.tenant, request.candidate.consent)
+        found, created = await self._registry.register(row, engagement)
+        if created:
+            await self._launch(found.workflow_id, engagement)
+        elif found.outcome is None and found.started_at is None:
+            await self._launch_registered(found.workflow_id, otherwise=engagement)
+        return _started(found, created=created)
+
+    def fingerprint(self, text: str) -> str:
+        """A keyed hash of text, to tell equal requests without keeping them."""
+        return self._keys.fingerprint(text)
+
+    async def start_missing(self, now: datetime, *, limit: int = PAGE_LIMIT) -> tuple[str, ...]:
+        """Start what was registered but never reached Temporal: a start that a crash or an outage broke off.
+
+        Gives the workflow ids that were started. Repeating is harmless; what cannot be started now is logged and
+        left for the next call.
+        """
+        healed = []
+        for workflow_id in await self._registry.unstarted(registered_before=now - HEAL_AFTER, limit=limit):
+            try:
+                await self._launch_registered(workflow_id)
+            except RapportError as error:
+                log.warning("engagement_not_started", workflow_id=workflow_id, error=str(error))
+                continue
+            healed.append(workflow_id)
+        return tuple(healed)
+
+    async def get(self, tenant: str, reference: str) -> EngagementView:
+        """One engagement with its snapshot: asked of the workflow while open, from the archive when closed.
+
+        When no worker answers, the registry alone is told, with a note. Raises ``NotFound``.
+        """
+        row = await self._row(tenant, reference)
+        snapshot, note = await self._snapshot(row)
+        summary = _summary(row, None)
+        if snapshot is not None and row.outcome is None:
+            live = Live(stage=snapshot.stage, next_action_at=snapshot.until, needs_human=snapshot.needs_human)
+            summary = _summary(row, live)
+        return EngagementView(summary=summary, snapshot=snapshot, note=note)
+
+    async def list(
+        self, tenant: str, *, is_open: bool | None = None, line: str = "", cursor: str = "", limit: int = 50
+    ) -> EngagementPage:
+        """A page of a tenant's engagements, newest first. ``is_open`` None means open and closed.
+
+        Raises ``BadInput`` for a limit outside 1 to 100.
+        """
+        if not 1 <= limit <= PAGE_LIMIT:
+            raise BadInput([Mistake(f"must be from 1 to {PAGE_LIMIT}", field="limit")])
+        before = ids.engagement_workflow_id(tenant, cursor) if cursor else ""
+        rows = await self._registry.list(tenant, is_open=is_open, line=line, before=before, limit=limit + 1)
+        shown, note, live = rows[:limit], "", dict[str, Live]()
+        try:
+            live = await self._engine.live([row.workflow_id for row in shown if row.outcome is None])
+        except EngineUnavailable as error:
+            note = f"stages are missing: {error}"
+        return EngagementPage(
+            engagements=tuple(_summary(row, live.get(row.workflow_id)) for row in shown),
+            next_cursor=shown[-1].reference if len(rows) > limit else "",
+            note=note,
+        )
+
+    async def stop(self, tenant: str, reference: str, command: Command) -> CommandResult:
+        """End an engagement as STOPPED. Raises ``NotFound``, ``NotAllowed`` (it ended), ``EngineUnavailable``."""
+        return await self._command(tenant, reference, names.STOP, command)
+
+    async def hand_over(self, tenant: str, reference: str, command: Command) -> CommandResult:
+        """End an engagement as HANDED_OVER: a person goes on. Raises like ``stop``."""
+        return await self._command(tenant, reference, names.HAND_OVER, command)
+
+    async def resend(self, tenant: str, reference: str, command: Command) -> CommandResult:
+        """Send a step of unknown outcome once more; a person answers for the repeat. Raises like ``stop``."""
+        return await self._command(tenant, reference, names.RESEND, command)
+
+    async def resolve_send(self, tenant: str, reference: str, command: ResolveSend) -> CommandResult:
+        """Settle a send whose outcome is unknown. Raises like ``stop``, and ``BadInput`` for another's send key."""
+        row = await self._row(tenant, reference)
+        if not command.send_key.startswith(f"{row.workflow_id}/"):
+            raise BadInput([Mistake("is not a send of this engagement", field="send_key")])
+        return await self._command(tenant, reference, names.RESOLVE_SEND, command)
+
+    async def sends(self, tenant: str, *, unknown: bool = False, limit: int = PAGE_LIMIT) -> Sequence[LedgerEntry]:
+        """A tenant's sends; with ``unknown`` only those of which nobody knows whether they arrived.
+
+        Each of the latter waits for ``resolve_send`` or ``resend``.
+        """
+        return await self._ledger.list(LedgerState.UNKNOWN if unknown else None, tenant, limit)
+
+    async def trace(self, tenant: str, reference: str) -> Trace:
+        """Everything that happened: the decision log merged with Temporal's history, as far as each is still there.
+
+        Raises ``NotFound``.
+        """
+        row = await self._row(tenant, reference)
+        snapshot, note = await self._snapshot(row)
+        decisions = trace.from_decisions(snapshot.decisions) if snapshot is not None else []
+        history: list[TraceEntry] = []
+        notes = [note] if note else []
+        try:
+            events = await self._engine.history(row.workflow_id)
+            history = await trace.from_history(events, self._engine.summary_of)
+        except (NotFound, EngineUnavailable) as error:
+            notes.append(f"Temporal's history is missing: {error}")
+        return Trace(workflow_id=row.workflow_id, entries=trace.merged(history, decisions), note="; ".join(notes))
+
+    async def _launch(self, workflow_id: str, engagement: Engagement) -> None:
+        started = await self._engine.start(engagement)
+        try:
+            await self._registry.mark_started(workflow_id)
+        except StoreUnavailable:  # it runs; without the mark it is only started once more, which finds it running
+            log.warning("start_not_marked", workflow_id=workflow_id)
+        log.info("engagement_started" if started else "engagement_ran_before", workflow_id=workflow_id)
+
+    async def _launch_registered(self, workflow_id: str, otherwise: Engagement | None = None) -> None:
+        """Start by the input that was registered; ``otherwise`` is equal to it in all that the caller gave."""
+        engagement = await self._registry.input_of(workflow_id) or otherwise
+        if engagement is None:
+            raise NotFound(f"the input of {workflow_id} is not kept: it was erased")
+        await self._launch(workflow_id, engagement)
+
+    async def _row(self, tenant: str, reference: str) -> EngagementRow:
+        row = await self._registry.get(tenant, reference)
+        if row is None:
+            raise NotFound(f"tenant {tenant} has no engagement {reference}")
+        return row
+
+    async def _snapshot(self, row: EngagementRow) -> tuple[EngagementSnapshot | None, str]:
+        if row.outcome is not None:
+            kept = await self._registry.archive_of(row.tenant, row.reference)
+            if kept is None:
+                return None, "the archive of this engagement was erased"
+            try:
+                archive = ArchivedEngagement.model_validate_json(kept)
+                return EngagementSnapshot.model_validate_json(archive.snapshot), ""
+            except ValidationError:
+                log.error("archived_snapshot_unreadable", workflow_id=row.workflow_id)  # noqa: TRY400 its text may hold answers
+                return None, "the archive of this engagement cannot be read by this release"
+        try:
+            return await self._engine.snapshot(row.workflow_id), ""
+        except NotFound:
+            return None, "registered, but Temporal has not started it yet: starting it again with the same input does"
+        except EngineUnavailable as error:
+            return None, f"only the registry is shown: {error}"
+
+    async def _command(self, tenant: str, reference: str, name: str, command: Command) -> CommandResult:
+        row = await self._row(tenant, reference)
+        try:
+            result = await self._engine.command(row.workflow_id, name, command)
+        except NotFound:
+            raise NotAllowed(await self._why_closed(tenant, reference, name)) from None
+        log.info("command_given", workflow_id=row.workflow_id, command=name, command_id=command.command_id)
+        return result
+
+    async def _why_closed(self, tenant: str, reference: str, name: str) -> str:
+        row = await self._row(tenant, reference)  # read again: it may have ended just now
+        if row.outcome is None:
+            return f"{name}: engagement {reference} does not run in Temporal: not started yet, or ended from outside"
+        return f"{name}: the engagement {reference} has ended as {row.outcome.value}"
+
+    def _notifies(self, tenant: str) -> bool:
+        known = self._topology.tenant(tenant)
+        return known is not None and known.ats is not None
+
+
+def _started(row: EngagementRow, *, created: bool) -> Started:
+    return Started(
+        workflow_id=row.workflow_id,
+        tenant=row.tenant,
+        reference=row.reference,
+        created=created,
+        outcome=row.outcome,
+    )
+
+
+def _summary(row: EngagementRow, live: Live | None) -> EngagementSummary:
+    told = live or Live()
+    return EngagementSummary(
+        workflow_id=row.workflow_id,
+        tenant=row.tenant,
+        reference=row.reference,
+        plan=row.plan,
+        line=row.line,
+        registered_at=row.created_at,
+        outcome=row.outcome,
+        closed_at=row.closed_at,
+        stage=told.stage,
+        next_action_at=told.next_action_at,
+        needs_human=told.needs_human,
+    )

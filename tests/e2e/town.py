@@ -1,0 +1,237 @@
+"""The whole product in one place: real Temporal, gateway, worker, store and sandbox, on real sockets, with a calendar.
+
+The sandbox's clock stands still and moves together with the workflows, so months pass in seconds and in order.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+from pydantic import SecretStr
+from temporalio.client import WorkflowHandle
+from temporalio.testing import TimeSkipper, TimeSkippingConfig
+
+from domain.contacts import Candidate, Consent
+from domain.engagements import EngagementRequest, Timing
+from domain.ids import engagement_workflow_id
+from domain.outcomes import EngagementResult
+from domain.plans import Plan
+from domain.topology import Topology
+from gateway.process import Gateway, GatewayParts
+from gateway.reading import Receiving
+from providers.ats.client import StandardWebhookNotifier, ats_endpoints
+from providers.registry import build_accounts, build_readers
+from runtime.codec import AesGcmCodec
+from runtime.dev_server import DevServer
+from runtime.settings import WorkerSettings
+from runtime.temporal import connect, data_converter, plugin
+from sandbox.clock import ClockMode
+from sandbox.serve import running
+from sandbox.settings import Accounts, FlowSettings, RecruboAccount, SandboxSettings, TemplateSettings
+from starter.parts import capabilities_of
+from starter.routes import create_rest_app
+from starter.service import EngagementService
+from starter.tokens import AccessTokens
+from store.inbox_review import InboxReview
+from store.inbox_tables import EventState
+from store.keys import KeyRing
+from store.migrate import upgrade
+from store.stores import Stores
+from tests.calendar import Calendar
+from worker import Workers
+from workflows import search_attributes
+
+TOKEN, HOOK_SECRET, ATS_SECRET = "org-token", "hook-secret", "whsec_c2FuZGJveC1hdHMtc2VjcmV0LW9mLWFjbWU="
+SECRETS = {"env:TOKEN": TOKEN, "env:HOOK": HOOK_SECRET, "env:ATS": ATS_SECRET}
+FLOW, INVITATION, REMINDER = "flow-1", "tpl-invitation", "tpl-reminder"
+SESSION = timedelta(days=2)
+
+
+def resolve(ref: str) -> SecretStr:
+    """The town's secrets."""
+    return SecretStr(SECRETS[ref])
+
+
+def plan(**changes: object) -> Plan:
+    """Invite, remind after three days, give up after five more."""
+    template = {"name": "invitation", "language": "en", "id": INVITATION, "variables": ("first_name",)}
+    reminder = {"name": "reminder", "language": "en", "id": REMINDER, "variables": ("first_name",)}
+    written = {
+        "name": "intake",
+        "opening": {"template": template, "flow": {"id": FLOW}},
+        "follow_ups": ({"after": "3d", "template": reminder, "flow": {"id": FLOW}},),
+        "silence": {"after": "5d"},
+        "declined_when": ({"field": "available", "equals": "no"},),
+        **changes,
+    }
+    return Plan.model_validate(written)
+
+
+class SandboxClock:
+    """The sandbox's clock as the calendar moves it."""
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self._http = http
+
+    async def next_due(self) -> datetime | None:
+        due = (await self._http.get("/control/clock")).raise_for_status().json()["next_due"]
+        return datetime.fromisoformat(due) if due else None
+
+    async def advance(self, to: datetime) -> None:
+        (await self._http.post("/control/clock/advance", json={"to": to.isoformat()})).raise_for_status()
+
+
+@dataclass
+class Town:
+    """Everything, running."""
+
+    service: EngagementService
+    stores: Stores
+    skipper: TimeSkipper
+    calendar: Calendar
+    sandbox: httpx.AsyncClient
+    rest: httpx.AsyncClient
+    handles: dict[str, WorkflowHandle[Any, EngagementResult]]
+
+    async def engage(self, reference: str, phone: str, its: Plan | None = None, **timing: Any) -> None:
+        """Start an engagement as the service's callers do."""
+        candidate = Candidate(
+            phone=phone,
+            variables={"first_name": "Ada"},
+            consent=Consent(source="careers page", obtained_at=datetime.now(UTC) - timedelta(days=1)),
+        )
+        request = EngagementRequest(
+            tenant="acme",
+            reference=reference,
+            line="recruiting",
+            candidate=candidate,
+            plan=its or plan(),
+            timing=Timing.model_validate(timing),
+        )
+        await self.service.start(request, datetime.now(UTC))
+        workflow_id = engagement_workflow_id("acme", reference)
+        self.handles[reference] = self.skipper.client.get_workflow_handle(workflow_id, result_type=EngagementResult)
+
+    async def pass_time(self, length: timedelta) -> None:
+        """Let time pass for everybody."""
+        await self.calendar.pass_time(length, self.handles.values())
+
+    async def fault(self, kind: str, *, operation: str = "run-create", **more: object) -> None:
+        """Let something go wrong at the provider."""
+        fault = {"provider": "recrubo", "operation": operation, "kind": kind, **more}
+        (await self.sandbox.post("/control/faults", json=fault)).raise_for_status()
+
+    async def received(self, phone: str) -> list[str]:
+        """The templates of the messages that a phone received, in order."""
+        answer = (await self.sandbox.get(f"/control/phones/{phone.removeprefix('+')}")).raise_for_status().json()
+        return [message["template"] for message in answer["messages"]]
+
+    async def result(self, reference: str) -> EngagementResult:
+        """The outcome of an engagement that is over."""
+        return await asyncio.wait_for(self.handles[reference].result(), 20)
+
+
+def _sandbox_settings(webhook_port: int, now: datetime) -> SandboxSettings:
+    account = RecruboAccount(
+        name="recrubo",
+        token=SecretStr(TOKEN),
+        webhook_secret=SecretStr(HOOK_SECRET),
+        webhook_url=f"http://127.0.0.1:{webhook_port}/webhooks/recrubo/main",
+        flows=(FlowSettings(id=FLOW, session_timeout=SESSION / timedelta(minutes=1), collects={"available": "yes"}),),
+        templates=(
+            TemplateSettings(id=INVITATION, name="invitation", body="Hi {{1}}, two minutes?"),
+            TemplateSettings(id=REMINDER, name="reminder", body="Hi {{1}}, still there?"),
+        ),
+    )
+    return SandboxSettings(
+        clock=ClockMode.MANUAL, now=now, accounts=Accounts(recrubo=(account,)), ats={"acme": SecretStr(ATS_SECRET)}
+    )
+
+
+def _topology(base: str) -> Topology:
+    return Topology.model_validate(
+        {
+            "tenants": [{"slug": "acme", "ats": {"url": f"{base}/ats/acme", "secret": "env:ATS"}}],
+            "accounts": [
+                {
+                    "slug": "main",
+                    "provider": "recrubo",
+                    "base_url": f"{base}/recrubo/public/v2",
+                    "credential": "env:TOKEN",
+                    "webhook_secrets": ["env:HOOK"],
+                    "rate": 10_000,
+                }
+            ],
+            "lines": [{"slug": "recruiting", "account": "main", "tenants": ["acme"], "rate": 10_000}],
+        }
+    )
+
+
+async def _quiet_inbox(review: InboxReview) -> None:
+    for _ in range(2000):
+        counts = await review.counts()
+        if counts.unread == 0 and not counts.events.get(EventState.PENDING):
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError("the inbox does not drain")
+
+
+@asynccontextmanager
+async def open_town(directory: Path) -> AsyncIterator[Town]:
+    """Start everything on free ports; end everything."""
+    keys = KeyRing.generate()
+    url = f"sqlite:///{directory / 'store.sqlite3'}"
+    await asyncio.to_thread(upgrade, url)
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(await DevServer.start(search_attributes=search_attributes.ALL))
+        client = await connect(plugin(data_converter(AesGcmCodec(keys)), strict_imports=True), address=server.address)
+        skipper = TimeSkipper(client, config=TimeSkippingConfig(enabled=False, max_session_skip_count=10_000))
+        stores = await stack.enter_async_context(Stores.open(url, keys))
+        readers = build_readers(_topology("http://127.0.0.1:1"), resolve)
+        topology = _topology("http://127.0.0.1:1")
+        rest_app_service = _service(stores, skipper, topology, keys)
+        parts = GatewayParts(
+            stores=stores,
+            accounts=[Receiving("recrubo", "main", ("recruiting",), readers["main"])],
+            rest=create_rest_app(rest_app_service, AccessTokens([]), stores.idempotency),
+            temporal=skipper.client,
+            linger=timedelta(0),
+        )
+        gateway = Gateway(parts)
+        running_gateway = asyncio.create_task(gateway.run())
+        stack.push_async_callback(lambda: asyncio.wait_for(running_gateway, 20))
+        stack.callback(gateway.stop)
+        ports = await gateway.started
+        calendar_start = datetime.now(UTC)
+        base = await stack.enter_async_context(running(_sandbox_settings(ports.webhook_port, calendar_start)))
+        topology = _topology(base)
+        accounts = build_accounts(topology, resolve)
+        stack.push_async_callback(accounts.close)
+        ats = StandardWebhookNotifier(ats_endpoints(topology, resolve))
+        stack.push_async_callback(ats.close)
+        for worker in Workers(skipper.client, stores, accounts, ats, WorkerSettings()).all(topology):
+            await stack.enter_async_context(worker)
+        sandbox = await stack.enter_async_context(httpx.AsyncClient(base_url=base, timeout=60, trust_env=False))
+        rest = await stack.enter_async_context(
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{ports.rest_port}", trust_env=False)
+        )
+        review = InboxReview(stores.database, keys)
+        calendar = Calendar(skipper, SandboxClock(sandbox), lambda: _quiet_inbox(review))
+        yield Town(_service(stores, skipper, topology, keys), stores, skipper, calendar, sandbox, rest, {})
+
+
+def _service(stores: Stores, skipper: TimeSkipper, topology: Topology, keys: KeyRing) -> EngagementService:
+    return EngagementService(
+        registry=stores.registry,
+        contacts=stores.contacts,
+        ledger=stores.ledger,
+        client=skipper.client,
+        topology=topology,
+        capabilities_of=capabilities_of,
+        keys=keys,
+    )

@@ -1,0 +1,204 @@
+"""What the relay makes of Temporal's answers, and how it batches, orders and waits."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import pytest
+from google.protobuf.any_pb2 import Any as AnyMessage
+from prometheus_client import CollectorRegistry
+from temporalio.api.common.v1 import GrpcStatus
+from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure, NotFoundFailure
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.service import RetryConfig, RPCError, RPCStatusCode
+
+from domain.events import MessageStatus, MessageStatusChanged, ProviderEvent, ProviderEvents
+from gateway.metrics import GatewayMetrics
+from gateway.relay import Handover, Relay, TemporalSignaller
+from gateway.wakeup import Wakeup
+from store.correlations import Sighting
+from store.inbox import Inbox, PlacedEvent, Placement, ReadDelivery
+from store.inbox_relay import Outbound
+from store.inbox_tables import EventState
+from tests.processes import free_ports
+from tests.unit.gateway.world import FakeTemporal, World, delivered, delivery, event, finished, now
+
+
+class FakeHandle:
+    def __init__(self, error: Exception | None) -> None:
+        self._error = error
+
+    async def signal(self, signal: str, events: ProviderEvents, *, rpc_timeout: timedelta) -> None:
+        assert (signal, rpc_timeout) == ("provider-events", timedelta(seconds=5))
+        if self._error:
+            raise self._error
+
+
+class FakeClient:
+    def __init__(self, error: Exception | None) -> None:
+        self._error = error
+
+    def get_workflow_handle(self, workflow_id: str) -> FakeHandle:
+        return FakeHandle(self._error)
+
+
+def rpc_error(status: RPCStatusCode, detail: NotFoundFailure | NamespaceNotFoundFailure | None = None) -> RPCError:
+    details = []
+    if detail is not None:
+        packed = AnyMessage()
+        packed.Pack(detail)
+        details = [packed]
+    return RPCError("no words are judged", status, GrpcStatus(code=status.value, details=details).SerializeToString())
+
+
+@pytest.mark.parametrize(
+    ("error", "ending"),
+    [
+        (None, Handover.TAKEN),
+        (rpc_error(RPCStatusCode.NOT_FOUND), Handover.CLOSED),
+        (rpc_error(RPCStatusCode.NOT_FOUND, NotFoundFailure()), Handover.CLOSED),
+        (rpc_error(RPCStatusCode.NOT_FOUND, NamespaceNotFoundFailure(namespace="nowhere")), Handover.NOT_NOW),
+        (rpc_error(RPCStatusCode.UNAVAILABLE), Handover.NOT_NOW),
+        (rpc_error(RPCStatusCode.CANCELLED), Handover.NOT_NOW),
+        (rpc_error(RPCStatusCode.RESOURCE_EXHAUSTED), Handover.NOT_NOW),
+        (rpc_error(RPCStatusCode.PERMISSION_DENIED), Handover.NOT_NOW),
+        (rpc_error(RPCStatusCode.INVALID_ARGUMENT), Handover.REFUSED),
+        (RuntimeError("a lazy client could not connect"), Handover.NOT_NOW),
+    ],
+)
+async def test_only_a_missing_engagement_counts_as_closed(error: Exception | None, ending: Handover) -> None:
+    signaller = TemporalSignaller(FakeClient(error))  # type: ignore[arg-type]  # only handles are used
+    assert await signaller.signal("engagement:acme:a-1", ProviderEvents(events=())) is ending
+
+
+async def test_a_temporal_that_is_not_there_means_not_now() -> None:
+    (port,) = free_ports(1)
+    client = await Client.connect(
+        f"127.0.0.1:{port}",
+        lazy=True,
+        retry_config=RetryConfig(max_elapsed_time_millis=200),
+        data_converter=pydantic_data_converter,
+    )
+    assert await TemporalSignaller(client).signal("w", ProviderEvents(events=())) is Handover.NOT_NOW
+
+
+class Bench:
+    """A relay whose clock the test moves."""
+
+    def __init__(self, world: World, temporal: FakeTemporal) -> None:
+        self.at = now()
+        clock: Callable[[], datetime] = lambda: self.at  # noqa: E731 - a clock is a function
+        database, keys = world.stores.database, world.stores.keys
+        self.world = world
+        self.inbox = Inbox(database, keys, owner="me", clock=clock)
+        self.outbound = Outbound(database, keys, owner="me", clock=clock)
+        self.relay = Relay(self.outbound, temporal, GatewayMetrics(CollectorRegistry()), Wakeup(), clock=clock)
+        self.keys = keys
+
+    async def pending(self, workflow_id: str, *events: ProviderEvent) -> None:
+        await self.inbox.keep([delivery(*events, at=self.at)])
+        (claimed,) = await self.inbox.claim(["main"], 10)
+        placement = Placement(EventState.PENDING, "run_id", workflow_id=workflow_id)
+        placed = tuple(PlacedEvent(one, Sighting.of(one, self.keys, thread_may_tie=False), placement) for one in events)
+        await self.inbox.keep_events([ReadDelivery(claimed, placed)])
+
+    async def round(self, after: float = 0.0) -> None:
+        self.at += timedelta(seconds=after)
+        await self.relay.round()
+        await self.relay.finish()
+
+
+@pytest.fixture
+def bench(world: World, temporal: FakeTemporal) -> Bench:
+    return Bench(world, temporal)
+
+
+async def test_mere_progress_lingers_and_shares_a_signal(bench: Bench, temporal: FakeTemporal) -> None:
+    await bench.pending("w1", delivered("s-1"))
+    await bench.round(after=1)
+    await bench.pending("w1", delivered("s-2"))
+    await bench.round(after=1)
+    assert temporal.batches == []
+    await bench.round(after=1.5)
+    assert temporal.batches == [("w1", 2)]
+
+
+async def test_an_answer_never_waits_and_takes_the_progress_before_it_along(
+    bench: Bench, temporal: FakeTemporal
+) -> None:
+    await bench.pending("w1", delivered("s-1"))
+    await bench.pending("w1", finished("answer"))
+    await bench.round()
+    assert temporal.keys("w1") == ["s-1", "answer"]
+
+
+async def test_a_failed_message_never_waits(bench: Bench, temporal: FakeTemporal) -> None:
+    await bench.pending("w1", event("s-1", MessageStatusChanged(message_status=MessageStatus.FAILED)))
+    await bench.round()
+    assert temporal.keys("w1") == ["s-1"]
+
+
+async def test_an_engagement_that_fails_is_tried_after_growing_pauses(bench: Bench, temporal: FakeTemporal) -> None:
+    temporal.endings["w1"] = Handover.NOT_NOW
+    await bench.pending("w1", finished("answer"))
+    await bench.round()
+    await bench.round(after=0.5)
+    assert temporal.tries["w1"] == 1
+    await bench.round(after=0.6)
+    await bench.round(after=1.5)
+    assert temporal.tries["w1"] == 2
+    await bench.round(after=0.6)
+    assert temporal.tries["w1"] == 3
+    del temporal.endings["w1"]
+    await bench.round(after=60)
+    assert temporal.keys("w1") == ["answer"]
+
+
+async def test_new_events_do_not_cut_the_pause_of_a_failing_engagement_short(
+    bench: Bench, temporal: FakeTemporal
+) -> None:
+    temporal.endings["w1"] = Handover.NOT_NOW
+    await bench.pending("w1", finished("one"))
+    await bench.round()
+    await bench.pending("w1", finished("two"))
+    await bench.round()
+    assert temporal.tries["w1"] == 1
+
+
+async def test_of_a_batch_that_temporal_refuses_only_the_culprit_is_parked(
+    bench: Bench, temporal: FakeTemporal
+) -> None:
+    await bench.pending("w1", finished("good-1"), finished("poison"), finished("good-2"))
+
+    async def picky(workflow_id: str, events: ProviderEvents) -> Handover:
+        if any(one.key == "poison" for one in events.events):
+            return Handover.REFUSED
+        temporal.heard[workflow_id] += events.events
+        return Handover.TAKEN
+
+    temporal.signal = picky  # type: ignore[method-assign]  # one test's own Temporal
+    for _ in range(5):
+        await bench.round(after=2)
+    assert temporal.keys("w1") == ["good-1", "good-2"]
+    assert await bench.world.states() == {EventState.RELAYED: 2, EventState.PARKED: 1}
+
+
+async def test_a_signal_whose_record_was_lost_is_given_again(bench: Bench, temporal: FakeTemporal) -> None:
+    await bench.pending("w1", finished("answer"))
+    due = await bench.outbound.due(10)
+    await temporal.signal("w1", ProviderEvents(events=due.batches[0].events))  # and the gateway dies here
+    await bench.round(after=1)
+    assert temporal.keys("w1") == ["answer"]
+    await bench.round(after=60)
+    assert temporal.keys("w1") == ["answer", "answer"]
+    assert await bench.world.states() == {EventState.RELAYED: 1}
+
+
+async def test_long_queues_go_out_in_order_of_arrival(bench: Bench, temporal: FakeTemporal) -> None:
+    names = [f"e-{n:03}" for n in range(250)]
+    await bench.pending("w1", *(finished(name) for name in names[:125]))
+    await bench.pending("w1", *(finished(name) for name in names[125:]))
+    for _ in range(4):
+        await bench.round()
+    assert temporal.keys("w1") == names
+    assert len(temporal.batches) == 3

@@ -1,0 +1,188 @@
+"""The codec server: opens for those who may ask, and survives whatever it is sent."""
+
+import json
+from collections.abc import Sequence
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from google.protobuf import json_format
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import SecretStr
+from temporalio.api.common.v1 import Payload, Payloads
+
+from domain.errors import SetupError
+from runtime.codec import ENCODING, AesGcmCodec
+from runtime.codec_server import MOST_BYTES, CodecToken, create_codec_app, require_loopback
+from tests.unit.runtime.conftest import KEYS
+
+UI = "http://127.0.0.1:8233"
+TOKENS = (CodecToken("auditor", SecretStr("first-token")), CodecToken("operator", SecretStr("second-token")))
+PLAIN = Payload(metadata={"encoding": b"json/plain"}, data=b'"hello"')
+
+
+def development() -> FastAPI:
+    return create_codec_app(AesGcmCodec(KEYS), [UI], dev=True)
+
+
+def guarded() -> FastAPI:
+    return create_codec_app(AesGcmCodec(KEYS), [UI], dev=False, tokens=TOKENS)
+
+
+def client(app: FastAPI, host: str = "127.0.0.1:8082", peer: str = "127.0.0.1") -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app, client=(peer, 50_000)), base_url=f"http://{host}")
+
+
+def as_json(payloads: Sequence[Payload]) -> str:
+    return json_format.MessageToJson(Payloads(payloads=payloads))
+
+
+async def test_what_it_encodes_it_decodes() -> None:
+    async with client(development()) as ask:
+        sealed = await ask.post("/encode", content=as_json([PLAIN, PLAIN]))
+        opened = await ask.post("/decode", content=sealed.content)
+
+    found = json_format.Parse(sealed.content, Payloads()).payloads
+    assert [payload.metadata["encoding"] for payload in found] == [ENCODING, ENCODING]
+    assert list(json_format.Parse(opened.content, Payloads()).payloads) == [PLAIN, PLAIN]
+
+
+async def test_it_decodes_what_the_worker_sealed() -> None:
+    (sealed,) = await AesGcmCodec(KEYS).encode([PLAIN])
+    async with client(development()) as ask:
+        opened = await ask.post("/decode", content=as_json([sealed]), headers={"x-namespace": "default"})
+
+    assert opened.status_code == 200
+    assert list(json_format.Parse(opened.content, Payloads()).payloads) == [PLAIN]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"null",
+        b'{"payloads": 7}',
+        b'{"payloads": [{"metadata": {"encoding": 5}}]}',
+        b'{"unknown": 1}',
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"payloads":' * 20_000,
+        json.dumps({"payloads": [{"metadata": {"encoding": "YmluYXJ5L2VuY3J5cHRlZA=="}, "data": "AAAA"}]}).encode(),
+    ],
+)
+@pytest.mark.parametrize("path", ["/decode", "/encode"])
+async def test_a_bad_body_is_the_senders_fault(body: bytes, path: str) -> None:
+    async with client(development()) as ask:
+        answer = await ask.post(path, content=body)
+
+    sealable = path == "/encode" and body.startswith(b'{"payloads": [{"metadata": {"encoding": "YmluYXJ5')
+    assert answer.status_code == (200 if sealable else 400)
+    assert sealable or answer.json()["message"]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(st.binary(max_size=200))
+async def test_no_body_at_all_makes_it_fail(body: bytes) -> None:
+    async with client(development()) as ask:
+        answer = await ask.post("/decode", content=body)
+
+    assert answer.status_code in (200, 400)
+
+
+async def test_a_huge_body_is_refused_while_it_is_read() -> None:
+    async with client(development()) as ask:
+        answer = await ask.post("/decode", content=b" " * (MOST_BYTES + 1))
+
+    assert answer.status_code == 413
+
+
+async def test_a_payload_under_another_key_is_told_by_its_key() -> None:
+    strange = Payload(metadata={"encoding": ENCODING, "kid": b"lost-key"}, data=b"\x01" + bytes(60))
+    async with client(development()) as ask:
+        answer = await ask.post("/decode", content=as_json([strange]))
+
+    assert answer.status_code == 400
+    assert "lost-key" in answer.json()["message"]
+
+
+@pytest.mark.parametrize("authorization", [None, "", "Bearer", "Bearer wrong", "Basic first-token", "first-token"])
+async def test_without_a_valid_token_nothing_is_opened(authorization: str | None) -> None:
+    headers = {} if authorization is None else {"authorization": authorization}
+    async with client(guarded(), host="codec.example") as ask:
+        answer = await ask.post("/decode", content=as_json([PLAIN]), headers=headers)
+
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert "hello" not in answer.text
+
+
+@pytest.mark.parametrize("token", ["first-token", "second-token"])
+async def test_each_token_opens(token: str) -> None:
+    async with client(guarded(), host="codec.example", peer="10.0.0.7") as ask:
+        answer = await ask.post("/decode", content=as_json([PLAIN]), headers={"authorization": f"Bearer {token}"})
+
+    assert answer.status_code == 200
+
+
+def test_a_server_without_tokens_outside_development_does_not_start() -> None:
+    with pytest.raises(SetupError, match="token"):
+        create_codec_app(AesGcmCodec(KEYS), [UI], dev=False)
+
+
+async def test_the_development_server_answers_its_own_machine_only() -> None:
+    async with client(development(), peer="192.168.1.20") as ask:
+        answer = await ask.post("/decode", content=as_json([PLAIN]))
+
+    assert answer.status_code == 401
+
+
+async def test_the_development_server_has_no_other_name() -> None:
+    async with client(development(), host="rebound.example") as ask:
+        answer = await ask.post("/decode", content=as_json([PLAIN]))
+
+    assert answer.status_code == 400
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.9.9.9"])
+def test_loopback_is_taken(host: str) -> None:
+    require_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.20", "codec.example", ""])
+def test_what_others_could_reach_is_refused_for_development(host: str) -> None:
+    with pytest.raises(SetupError, match=r"on 127\.0\.0\.1 only"):
+        require_loopback(host)
+
+
+async def preflight(origin: str) -> httpx.Response:
+    async with client(guarded(), host="codec.example") as ask:
+        return await ask.options(
+            "/decode",
+            headers={
+                "origin": origin,
+                "access-control-request-method": "POST",
+                "access-control-request-headers": "content-type,x-namespace,authorization",
+                "access-control-request-private-network": "true",
+            },
+        )
+
+
+async def test_a_browser_showing_temporal_ui_may_ask() -> None:
+    answer = await preflight(UI)
+
+    assert answer.status_code == 200
+    assert answer.headers["access-control-allow-origin"] == UI
+    assert answer.headers["access-control-allow-credentials"] == "true"
+    assert answer.headers["access-control-allow-private-network"] == "true"
+    assert {"content-type", "x-namespace", "authorization"} <= {
+        name.strip().lower() for name in answer.headers["access-control-allow-headers"].split(",")
+    }
+
+
+async def test_a_browser_showing_anything_else_may_not() -> None:
+    answer = await preflight("http://evil.example")
+
+    assert answer.status_code == 400
+    assert "access-control-allow-origin" not in answer.headers
