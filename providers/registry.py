@@ -11,10 +11,12 @@ from domain.topology import Account, Topology
 from providers.kind import ProviderKind, Resolve, Surroundings
 from providers.meta import kind as meta
 from providers.recrubo import kind as recrubo
+from providers.truora import kind as truora
 
 PROVIDERS: Mapping[str, ProviderKind] = {
     "meta": meta.KIND,
     "recrubo": recrubo.KIND,
+    "truora": truora.KIND,
 }
 
 Made = TypeVar("Made")

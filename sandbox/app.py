@@ -1,4 +1,4 @@
-"""The sandbox as one ASGI application: simulators, receivers and the control API. Meta and Truora join here."""
+"""The sandbox as one ASGI application: simulators, receivers and the control API."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,20 +11,27 @@ from starlette.types import ASGIApp
 from sandbox.ats import Ats
 from sandbox.connection import Connection
 from sandbox.control import Control
+from sandbox.meta.api import BASE_PATH as META_PATH
+from sandbox.meta.api import MetaApi
+from sandbox.meta.control import MetaControl
 from sandbox.recrubo.api import BASE_PATH, RecruboApi
 from sandbox.recrubo.control import RecruboControl
 from sandbox.settings import SandboxSettings
+from sandbox.truora.api import BASE_PATH as TRUORA_PATH
+from sandbox.truora.api import TruoraApi
+from sandbox.truora.control import TruoraControl
 from sandbox.world import World
 
 
 def create_app(settings: SandboxSettings) -> ASGIApp:
     """Build a sandbox with an empty past.
 
-    Addresses: Recrubo at ``/recrubo/public/v2``, ATS receivers at ``/ats/{tenant}``, the control API at ``/control``
-    (described by ``/control/docs``). Needs the lifespan protocol; faults that cut connections need uvicorn.
+    Addresses: Recrubo at ``/recrubo/public/v2``, Truora at ``/truora/v1``, Meta at ``/meta/{version}``, ATS
+    receivers at ``/ats/{tenant}``, the control API at ``/control`` (described by ``/control/docs``). Needs the lifespan
+    protocol; faults that cut connections need uvicorn.
     """
     world = World.of(settings)
-    recrubo, ats = RecruboApi(world), Ats(world)
+    recrubo, truora, meta, ats = RecruboApi(world), TruoraApi(world), MetaApi(world), Ats(world)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -35,7 +42,16 @@ def create_app(settings: SandboxSettings) -> ASGIApp:
         await world.webhooks.stop()
 
     control = FastAPI(title="Rapport sandbox", redoc_url=None, redirect_slashes=False)
-    control.include_router(Control(world, ats, (world.clear, recrubo.clear, ats.clear)).router())
+    clearing = (world.clear, recrubo.clear, truora.clear, meta.clear, ats.clear)
+    control.include_router(Control(world, ats, clearing).router())
     control.include_router(RecruboControl(recrubo).router())
-    routes = [Mount(BASE_PATH, recrubo.app()), *ats.routes(), Mount("/control", control)]
+    control.include_router(TruoraControl(truora).router())
+    control.include_router(MetaControl(meta).router())
+    routes = [
+        Mount(BASE_PATH, recrubo.app()),
+        Mount(TRUORA_PATH, truora.app()),
+        Mount(META_PATH, meta.app()),
+        *ats.routes(),
+        Mount("/control", control),
+    ]
     return Connection(Starlette(routes=routes, lifespan=lifespan), world.clock)

@@ -31,9 +31,9 @@ class Persona(StrEnum):
     ANSWERS_AFTER_FOLLOW_UP = "answers-after-follow-up"
     """Silent until the ``nth`` message on this phone, then answers that one."""
     CHANGES_ANSWER = "changes-answer"
-    """Submits the form twice, the second time with ``changed`` laid over; where a run ends once, the same as answers."""
+    """Submits the form twice, the second time with ``changed`` laid over. A run that ends once is answered once."""
     BLOCKS = "blocks"
-    """Reads the first message and blocks the line: nothing that is sent later arrives. Elsewhere than at Meta: silent."""
+    """Reads the first message and blocks the line, so that nothing more arrives. Only at Meta; elsewhere silent."""
 
 
 class PersonaOptions(Frozen):

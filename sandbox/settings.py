@@ -9,7 +9,9 @@ import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, JsonValue, SecretStr, ValidationError, model_validator
 
 from sandbox.clock import ClockMode
+from sandbox.meta.settings import MetaAccount
 from sandbox.personas import PersonaSettings
+from sandbox.truora.settings import TruoraAccount
 from sandbox.values import Frozen, Instant, JsonObject
 
 Seconds = Annotated[float, Field(ge=0)]
@@ -129,6 +131,8 @@ class Accounts(Frozen):
     """The accounts of every provider that the sandbox plays."""
 
     recrubo: tuple[RecruboAccount, ...] = ()
+    truora: tuple[TruoraAccount, ...] = ()
+    meta: tuple[MetaAccount, ...] = ()
 
     @model_validator(mode="after")
     def _told_apart(self) -> "Accounts":
@@ -136,9 +140,30 @@ class Accounts(Frozen):
         wrong = _repeated("account", [account.name for account in self.recrubo])
         wrong += ["two accounts of recrubo have the same token"] if len(set(tokens)) < len(tokens) else []
         wrong += _repeated("template", [template.id for account in self.recrubo for template in account.templates])
+        wrong += _truora_mistakes(self.truora)
+        wrong += _meta_mistakes(self.meta)
         if wrong:
             raise ValueError("; ".join(wrong))
         return self
+
+
+def _truora_mistakes(accounts: tuple[TruoraAccount, ...]) -> list[str]:
+    keys = [account.api_key.get_secret_value() for account in accounts]
+    wrong = _repeated("account", [account.name for account in accounts])
+    wrong += ["two accounts of truora have the same api_key"] if len(set(keys)) < len(keys) else []
+    wrong += _repeated("line", [line for account in accounts for line in account.lines])
+    wrong += _repeated("outbound", [outbound.id for account in accounts for outbound in account.outbounds])
+    return wrong
+
+
+def _meta_mistakes(accounts: tuple[MetaAccount, ...]) -> list[str]:
+    tokens = [account.token.get_secret_value() for account in accounts]
+    wrong = _repeated("account", [account.name for account in accounts])
+    wrong += ["two accounts of meta have the same token"] if len(set(tokens)) < len(tokens) else []
+    wrong += _repeated("waba", [account.waba_id for account in accounts])
+    wrong += _repeated("line", [line.phone_number_id for account in accounts for line in account.lines])
+    wrong += _repeated("template", [template.id for account in accounts for template in account.templates])
+    return wrong
 
 
 class SandboxSettings(Frozen):

@@ -1,7 +1,8 @@
 """Lets weeks pass in seconds, in order: the sandbox's clock and every open workflow move together.
 
-Time skipping is per workflow, so each has its own clock, and the sandbox has one too. The calendar advances all of them
-to the next instant at which anything is due, lets everything settle, and goes on, until the asked-for time has passed.
+Time skipping is per workflow, so each has its own clock, which begins at the wall clock's time, and the sandbox has
+one too. The calendar advances all of them to the next instant at which anything is due, lets everything settle, and
+goes on, until the asked-for time has passed. Who joins after time has passed keeps a clock that is behind by as much.
 """
 
 import asyncio
@@ -59,11 +60,15 @@ class Calendar:
     ) -> None:
         self._skipper, self._clock, self._settle = skipper, clock or NoClock(), settle
         self.now = datetime.now(UTC)
+        self._behind: dict[str, timedelta] = {}
 
     async def pass_time(self, length: timedelta, handles: Iterable[Handle]) -> None:
         """Let ``length`` pass for the sandbox and for every workflow that is still open."""
         end = self.now + length
         following = list(handles)
+        for handle in following:
+            if handle.id not in self._behind:
+                self._behind[handle.id] = self.now - await self._skipper.get_current_time(handle)
         await self.quiet(following)
         while following and self.now < end:
             step = min(await self._next_due(following, end), end)
@@ -95,17 +100,16 @@ class Calendar:
         if sandbox_due is not None:
             due.append(sandbox_due)
         for handle in handles:
-            wait = await _wait_of(handle)
-            if wait is not None:
-                due.append(wait)
+            waits = [await _wait_of(handle), *await _retries_of(handle)]
+            due += [wait + self._behind[handle.id] for wait in waits if wait is not None]
         return min(due)
 
     async def _forward(self, handle: Handle) -> None:
         if not await _is_open(handle):
             return
-        behind = self.now - await self._skipper.get_current_time(handle)
-        if behind > timedelta(0):
-            await self._skipper.fast_forward(handle, behind + _SMALLEST)
+        there = await self._skipper.get_current_time(handle) + self._behind[handle.id]
+        if there < self.now:
+            await self._skipper.fast_forward(handle, self.now - there + _SMALLEST)
 
     async def _is_busy(self, handle: Handle) -> bool:
         description = await handle.describe()
@@ -132,3 +136,10 @@ async def _wait_of(handle: Handle) -> datetime | None:
     except Exception:  # noqa: BLE001 - closed between two looks: it has no wait
         return None
     return snapshot.until
+
+
+async def _retries_of(handle: Handle) -> list[datetime]:
+    """When activities that failed are tried again."""
+    raw = (await handle.describe()).raw_description
+    waiting = [a.next_attempt_schedule_time for a in raw.pending_activities if a.HasField("next_attempt_schedule_time")]
+    return [instant.ToDatetime(tzinfo=UTC) for instant in waiting]

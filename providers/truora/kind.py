@@ -19,7 +19,7 @@ from providers.truora.webhook import TruoraWebhookReader
 def senders_of(account: Account, lines: tuple[Line, ...]) -> dict[str, str]:
     """The digits of every line. Raises ``SetupError`` with every line whose ``sender`` is none, without showing it."""
     wrong = [
-        f"account {account.slug}: line {line.slug}: sender must be the sending number: digits with country code, no plus"
+        f"account {account.slug}: line {line.slug}: sender must be the number's digits, country code first, no plus"
         for line in lines
         if line_mistakes(line.sender)
     ]

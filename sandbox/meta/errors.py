@@ -115,7 +115,9 @@ def refuse_all(mistakes: Sequence[Mistake]) -> None:
 
 def unknown_object() -> Refused:
     """What Graph says of an id that names nothing, or nothing of this token's."""
-    detail = "the object does not exist, cannot be loaded due to missing permissions, or does not support this operation"
+    detail = (
+        "the object does not exist, cannot be loaded due to missing permissions, or does not support this operation"
+    )
     return refuse(PARAMETER, "unknown-object", detail, "path", UNKNOWN_OBJECT)
 
 

@@ -6,6 +6,8 @@ from pydantic import BeforeValidator, Field, SecretStr, StringConstraints, model
 
 from sandbox.values import Frozen, JsonObject
 
+UNUSED_TOKEN = "unused"  # noqa: S105 - what Meta puts in place of a flow token, not a secret
+
 Seconds = Annotated[float, Field(ge=0)]
 Moment = Literal["at-once", "as-failed"]
 """When a recipient's refusal is told: in the answer, or later as a status ``failed``. Meta does both."""

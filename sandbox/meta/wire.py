@@ -8,6 +8,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError
 
 from sandbox.meta.errors import INVALID, MISSING, PARAMETER, Mistake, Refused, refuse
+from sandbox.meta.settings import UNUSED_TOKEN
 from sandbox.values import JsonObject
 
 Text = Annotated[str, StringConstraints(min_length=1)]
@@ -170,7 +171,7 @@ class BodyParameters(Shape):
 class Action(Shape):
     """What a FLOW button carries; both optional."""
 
-    flow_token: Text = "unused"
+    flow_token: Text = UNUSED_TOKEN
     flow_action_data: JsonObject | None = None
 
 
@@ -235,7 +236,7 @@ class FlowParameters(Shape):
     """How a flow message opens its Flow. The table of the guide is cut off; the rest is from the other pages."""
 
     flow_message_version: Literal["3"]
-    flow_token: Text = "unused"
+    flow_token: Text = UNUSED_TOKEN
     flow_id: Text | None = None
     flow_name: Text | None = None
     flow_cta: Annotated[str, StringConstraints(min_length=1, max_length=30), AfterValidator(_without_emoji)]

@@ -176,13 +176,7 @@ class Life:
                     live = run or next(iter(reversed(thread.live_runs())), None)
                     self._tap_later(delay, message, live, candidate, finishes=True)
                     return
-            case (
-                Persona.ANSWERS
-                | Persona.ANSWERS_LATER
-                | Persona.DECLINES
-                | Persona.ABANDONS
-                | Persona.CHANGES_ANSWER
-            ):
+            case Persona.ANSWERS | Persona.ANSWERS_LATER | Persona.DECLINES | Persona.ABANDONS | Persona.CHANGES_ANSWER:
                 # Who is about to answer a run does not answer the recruiter's message as well.
                 if run is not None or not thread.live_runs():
                     finishes = candidate.persona is not Persona.ABANDONS

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 import httpx
+import pytest
 from pydantic import SecretStr
 
 from domain.model import JsonValue
@@ -172,6 +173,19 @@ class Bench:
     def bodies(self) -> list[JsonValue]:
         """The bodies of the writes."""
         return [json.loads(r.content) for r in self.requests if r.content]
+
+
+def inside(value: JsonValue, *path: str | int) -> JsonValue:
+    """What stands at ``path`` in a JSON value."""
+    for step in path:
+        match value, step:
+            case list(), int():
+                value = value[step]
+            case dict(), str():
+                value = value[step]
+            case _:
+                pytest.fail(f"nothing at {path}")
+    return value
 
 
 def in_turn(*answers: httpx.Response | Exception) -> Answering:

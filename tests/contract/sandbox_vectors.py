@@ -1,4 +1,4 @@
-"""Loads Recrubo's wire vectors for judging the sandbox; knows nothing of the client."""
+"""Loads wire vectors for judging the sandbox; knows nothing of the client. Recrubo's, unless another is named."""
 
 import json
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-FOLDER = Path(__file__).parent / "vectors" / "recrubo"
+FOLDER = Path(__file__).parent / "vectors"
 
 JsonObject = dict[str, JsonValue]
 
@@ -23,9 +23,9 @@ def part(value: JsonValue, *path: str | int) -> JsonObject:
     return value
 
 
-def vector(name: str) -> JsonObject:
+def vector(name: str, provider: str = "recrubo") -> JsonObject:
     """One vector, whole."""
-    value: JsonValue = json.loads((FOLDER / f"{name}.json").read_text("utf-8"))
+    value: JsonValue = json.loads((FOLDER / provider / f"{name}.json").read_text("utf-8"))
     return part(value)
 
 
@@ -46,9 +46,9 @@ class Request:
         return part(json.loads(self.body))
 
 
-def request(name: str) -> Request:
+def request(name: str, provider: str = "recrubo") -> Request:
     """One request vector."""
-    wire = part(vector(name), "request")
+    wire = part(vector(name, provider), "request")
     body = wire["body"]
     return Request(
         name=name,
@@ -60,14 +60,14 @@ def request(name: str) -> Request:
     )
 
 
-def requests() -> list[Request]:
+def requests(provider: str = "recrubo") -> list[Request]:
     """Every request vector."""
-    return [request(path.stem) for path in sorted(FOLDER.glob("request-*.json"))]
+    return [request(path.stem, provider) for path in sorted((FOLDER / provider).glob("request-*.json"))]
 
 
-def response(name: str) -> tuple[int, dict[str, str], JsonObject]:
+def response(name: str, provider: str = "recrubo") -> tuple[int, dict[str, str], JsonObject]:
     """Status, headers and decoded body of a response vector."""
-    wire = part(vector(name), "response")
+    wire = part(vector(name, provider), "response")
     status, headers = wire["status"], part(wire, "headers")
     assert isinstance(status, int)
     return status, {key: str(value) for key, value in headers.items()}, part(json.loads(str(wire["body"])))

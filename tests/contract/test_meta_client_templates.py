@@ -4,6 +4,7 @@ import json
 
 import httpx
 import pytest
+from pydantic import ValidationError
 
 from domain.errors import ProviderRejected, ProviderUnavailable, Scope
 from domain.model import JsonValue
@@ -96,6 +97,12 @@ async def test_a_template_that_meta_would_refuse_is_refused_before_the_call_with
         assert all(field in str(caught.value) for field in fields), str(caught.value)
 
     assert bench.requests == []
+
+
+@pytest.mark.parametrize("misprint", ["nagivate_screen", "flow_url"])
+def test_a_member_that_meta_does_not_know_is_refused_by_its_name(misprint: str) -> None:
+    with pytest.raises(ValidationError, match=misprint):
+        FlowButton.model_validate({"text": "Open form", "flow_id": FLOW, misprint: SCREEN})
 
 
 async def test_a_source_that_the_account_may_not_use_is_refused() -> None:

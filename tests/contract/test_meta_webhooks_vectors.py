@@ -54,8 +54,10 @@ ENGAGEMENT = Engagement(
     requested_at=AT,
 )
 
+TOKEN = "a-verify-token"
 
-def reader_for(secret: str, verify_token: str = "a-verify-token") -> MetaWebhookReader:
+
+def reader_for(secret: str, verify_token: str = TOKEN) -> MetaWebhookReader:
     secrets = (SecretStr("the-older-app-secret"), SecretStr(secret))
     return MetaWebhookReader(ACCOUNT, secrets, SETTINGS, lambda: AT, SecretStr(verify_token))
 

@@ -131,6 +131,11 @@ class Town:
         answer = (await self.sandbox.get(f"/control/phones/{phone.removeprefix('+')}")).raise_for_status().json()
         return [message["template"] for message in answer["messages"]]
 
+    async def heard_by_ats(self) -> list[dict[str, Any]]:
+        """What the tenant's system was told, each once however often it was delivered."""
+        answer = (await self.sandbox.get("/control/ats", params={"tenant": "acme"})).raise_for_status().json()
+        return [delivery["body"] for delivery in answer["deliveries"] if not delivery["repeat"]]
+
     async def result(self, reference: str) -> EngagementResult:
         """The outcome of an engagement that is over."""
         return await asyncio.wait_for(self.handles[reference].result(), 20)

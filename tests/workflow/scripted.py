@@ -1,5 +1,6 @@
 """A provider that follows a script, behind the real port: what it answers is told, what it was asked is kept."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -62,6 +63,9 @@ class ScriptedProvider:
     requests: list[str] = field(default_factory=list)
     ended: list[EndConversation] = field(default_factory=list)
     on_send: Callable[[Send, SendNames], None] = lambda send, its: None
+    pause_before: tuple[asyncio.Event, asyncio.Event] | None = None
+    pause_after: tuple[asyncio.Event, asyncio.Event] | None = None
+    """Reached and go-on: the request is held up before, or its answer after, the message reached the phone."""
 
     async def read_template(self, template: TemplateRef, flow: FlowRef | None) -> TemplateReading:
         self.requests.append("read_template")
@@ -76,7 +80,10 @@ class ScriptedProvider:
         self.requests.append("trigger_flow")
         run_id = f"run-{len(self.runs) + 1}"
         self.on_send(send, names)
-        return self._effect(send, SendReceipt(reference=names.reference, run_id=run_id), names)
+        await _held_up(self.pause_before)
+        receipt = self._effect(send, SendReceipt(reference=names.reference, run_id=run_id), names)
+        await _held_up(self.pause_after)
+        return receipt
 
     async def send_message(self, send: Send, names: SendNames) -> SendReceipt:
         self.requests.append("send_message")
@@ -132,6 +139,13 @@ class ScriptedProvider:
         ending = script.pop(0) if script else None
         if ending is not None:
             raise ending
+
+
+async def _held_up(pause: tuple[asyncio.Event, asyncio.Event] | None) -> None:
+    if pause is not None:
+        reached, go_on = pause
+        reached.set()
+        await go_on.wait()
 
 
 @dataclass

@@ -170,15 +170,7 @@ async def test_a_stop_recalls_a_send_that_waits_for_its_next_try(stage: Stage) -
 
 
 async def test_a_stop_during_the_request_keeps_what_was_sent_and_ends_the_flow(stage: Stage) -> None:
-    sending, answer = asyncio.Event(), asyncio.Event()
-    plain = stage.provider.trigger_flow
-
-    async def slow(send: Send, its: SendNames) -> object:
-        sending.set()
-        await answer.wait()
-        return await plain(send, its)
-
-    stage.provider.trigger_flow = slow  # type: ignore[method-assign,assignment] - the request is held up
+    sending, answer = stage.provider.pause_before = asyncio.Event(), asyncio.Event()
     play = await stage.play()
     await sending.wait()
     await play.command(names.STOP)
@@ -189,19 +181,10 @@ async def test_a_stop_during_the_request_keeps_what_was_sent_and_ends_the_flow(s
 
 
 async def test_an_event_before_the_sends_own_answer_is_kept(stage: Stage) -> None:
-    sending, answer = asyncio.Event(), asyncio.Event()
-    plain = stage.provider.trigger_flow
-
-    async def slow(send: Send, its: SendNames) -> object:
-        receipt = await plain(send, its)
-        stage.provider.become("run-1", FlowRunStatus.FINISHED, city="Utrecht")
-        sending.set()
-        await answer.wait()
-        return receipt
-
-    stage.provider.trigger_flow = slow  # type: ignore[method-assign,assignment] - the answer is held up
+    sending, answer = stage.provider.pause_after = asyncio.Event(), asyncio.Event()
     play = await stage.play()
     await sending.wait()
+    stage.provider.become("run-1", FlowRunStatus.FINISHED, city="Utrecht")
     key = (await play.snapshot()).sends[0].key
     await play.tell(FlowRunChanged(flow_run_status=FlowRunStatus.FINISHED), send_key=key, run_id="run-1")
     answer.set()

@@ -2,11 +2,11 @@
 
 import inspect
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, get_type_hints
 
 import pytest
-from temporalio import activity
+from temporalio import activity, workflow
 from temporalio.workflow import ActivityHandle, _Definition
 
 from activities.lookups import LookupActivities
@@ -16,7 +16,6 @@ from domain.engagements import Timing
 from domain.outcomes import EngagementOutcome, EngagementResult, Settlement
 from domain.plans import FlowRef, TemplateRef
 from domain.sends import LedgerState
-from workflows import calls
 from workflows.calls import Calls
 from workflows.engagement import EngagementWorkflow
 
@@ -27,7 +26,7 @@ PINNED = {
 
 
 def registered() -> dict[str, Callable[..., Any]]:
-    found = {}
+    found: dict[str, Callable[..., Any]] = {}
     for owner in (SendActivities, LookupActivities, RecordActivities):
         for _, method in inspect.getmembers(owner, inspect.isfunction):
             definition = activity._Definition.from_callable(method)
@@ -57,7 +56,7 @@ def test_callers_ask_for_what_activities_give(monkeypatch: pytest.MonkeyPatch) -
         assert options["summary"]
         return object()
 
-    monkeypatch.setattr(calls.workflow, "start_activity", start)
+    monkeypatch.setattr(workflow, "start_activity", start)
     subject = Calls(Timing())
     for name, method in inspect.getmembers(subject, inspect.ismethod):
         hints = get_type_hints(method)
@@ -84,8 +83,8 @@ def test_callers_ask_for_what_activities_give(monkeypatch: pytest.MonkeyPatch) -
 def _examples(model: type[Any]) -> list[Any]:
     """Instances with whatever the callers read from them; the rest of the fields does not matter here."""
     template = TemplateRef(name="intake_v1", language="nl")
-    settlement = Settlement.model_construct(outcome=EngagementOutcome.COMPLETED)
-    result = EngagementResult.model_construct(settlement=settlement)
+    settlement = Settlement(outcome=EngagementOutcome.COMPLETED, rule="", reason="", at=datetime.now(UTC))
+    result = EngagementResult(tenant="acme", reference="r", settlement=settlement, sends=1)
     common: dict[str, object] = {
         "account": "a", "line": "l", "step": "opening", "n": 1, "template": template, "final": True, "result": result,
         "state": LedgerState.SENT,

@@ -117,5 +117,5 @@ def test_a_screen_is_prefilled_only_from_what_its_template_takes() -> None:
     Opening(template=template, flow=FlowRef(id="1", prefill=("first_name",)))
     with pytest.raises(ValidationError, match="city: not among the variables of template intake_v1"):
         Opening(template=template, flow=FlowRef(id="1", prefill=("city",)))
-    with pytest.raises(ValidationError, match="first_name: in flow.data as well"):
+    with pytest.raises(ValidationError, match=r"first_name: in flow\.data as well"):
         Opening(template=template, flow=FlowRef(id="1", prefill=("first_name",), data={"first_name": "x"}))

@@ -186,7 +186,10 @@ def test_what_cannot_be_used_is_quarantined_with_a_reason(body: bytes, why: str)
         ({"type": "text", "text": {"body": " ¡BAJA! "}}, OptOutReceived(scope="line", text=" ¡BAJA! ")),
         ({"type": "button", "button": {"payload": "STOP", "text": "No"}}, OptOutReceived(scope="line", text="No")),
         (
-            {"type": "interactive", "interactive": {"type": "button_reply", "button_reply": {"id": "x", "title": "Stop"}}},
+            {
+                "type": "interactive",
+                "interactive": {"type": "button_reply", "button_reply": {"id": "x", "title": "Stop"}},
+            },
             OptOutReceived(scope="line", text="Stop"),
         ),
         ({"type": "text", "text": {"body": "Start"}}, OptInReceived(scope="line", text="Start")),

@@ -80,7 +80,7 @@ class Hook:
 
     @property
     def name(self) -> str:
-        """A short word for what was told: ``run running``, ``message sent``, ``inbound Start``."""
+        """A short word for what was told: ``run running``, ``message sent``, ``inbound Let us begin``."""
         attributes = at(self.resource, "attributes")
         match self.resource["type"], self.attributes["event"]:
             case "flowRuns", _:
@@ -116,11 +116,15 @@ class Receiver:
     def names(self) -> list[str]:
         return [hook.name for hook in self.hooks]
 
+    def read(self, headers: dict[str, str], body: bytes) -> Hook:
+        """What was delivered; other providers deliver other things than JSON."""
+        return Hook(headers, json.loads(body))
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.closing(writer):
             head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
             headers = {n.lower(): v.strip() for n, _, v in (line.partition(":") for line in head[1:] if line)}
-            hook = Hook(headers, json.loads(await reader.readexactly(int(headers["content-length"]))))
+            hook = self.read(headers, await reader.readexactly(int(headers["content-length"])))
             if self.on_hook is not None:
                 await self.on_hook(hook)
             status = self.statuses.pop(0) if self.statuses else 200
@@ -137,8 +141,8 @@ class Receiver:
 
 
 @contextlib.asynccontextmanager
-async def receiving() -> AsyncIterator[Receiver]:
-    receiver = Receiver()
+async def receiving(receiver: Receiver | None = None) -> AsyncIterator[Receiver]:
+    receiver = receiver or Receiver()
     server = await asyncio.start_server(receiver.serve, "127.0.0.1", 0)
     receiver.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hooks"
     try:

@@ -18,7 +18,7 @@ async def test_a_candidate_who_answers_taps_completes_and_is_told_in_order() -> 
         assert play.receiver.names == BEGIN
         await play.advance(seconds=60)
 
-        assert play.receiver.names == [*BEGIN, "message delivered", "message read", "inbound Start", "run finished"]
+        assert play.receiver.names == [*BEGIN, "message delivered", "message read", "inbound Let us begin", "run finished"]
         assert (await play.run(run))["state"] == {"clientReference": "att_1", "available": "yes"}
         assert all(hook.headers["x-recrubo-webhook-secret"] == SECRET for hook in play.receiver.hooks)
         phone = await play.ask(f"phones/{NUMBER}")
@@ -51,7 +51,7 @@ async def test_who_answers_after_the_session_is_over_only_writes() -> None:
         run = await play.start()
         await play.advance(hours=7)
         assert (await play.run(run))["status"] == "timeout"
-        assert play.receiver.names[-3:] == ["run timeout", "message read", "inbound Start"]
+        assert play.receiver.names[-3:] == ["run timeout", "message read", "inbound Let us begin"]
 
 
 async def test_who_declines_completes_with_a_no() -> None:
@@ -113,7 +113,7 @@ async def test_who_abandons_taps_and_never_finishes() -> None:
             *BEGIN,
             "message delivered",
             "message read",
-            "inbound Start",
+            "inbound Let us begin",
             "run timeout",
         ]
         assert at(await play.run(run), "state") == {"clientReference": "att_1"}

@@ -9,7 +9,7 @@ from tests.unit.sandbox.playground import NUMBER, Hook, account, at, made, playi
 
 RUNNING, FINISHED = "webhook:flowRuns:running", "webhook:flowRuns:finished"
 BEGIN = ["message accepted", "run running", "message sent", "message delivered"]
-END = ["message read", "inbound Start", "run finished"]
+END = ["message read", "inbound Let us begin", "run finished"]
 
 
 @pytest.mark.parametrize("new_id", [False, True])
