@@ -40,13 +40,17 @@ demo: $(STAMP) server ## run everything on this machine and carry engagements to
 server: $(STAMP) ## find or build the Temporal dev server (minutes, once for a user)
 	@$(BIN)/python -m runtime.temporal_binary
 
+.PHONY: temporal-server
+temporal-server: ## build the Temporal server for PostgreSQL, which tests of the production shape use
+	@deploy/build-temporal-server.sh
+
 .PHONY: temporal
 temporal: $(STAMP) ## run a Temporal dev server with UI on 127.0.0.1:7233 until Ctrl-C
 	@$(BIN)/python -m runtime.serve_temporal
 
 .PHONY: test
 test: $(STAMP) server ## every test but the long ones
-	$(BIN)/pytest -n 2 --dist loadfile -m "not long"
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not long"
 
 .PHONY: check
 check: $(STAMP) ## style, types, layers

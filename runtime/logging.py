@@ -15,8 +15,8 @@ from temporalio import activity, workflow
 from runtime.log_masking import mask_event
 from runtime.settings import LogFormat, LogLevel
 
-_QUIET = ("httpx", "httpcore", "hpack", "asyncio", "uvicorn.access")
-"""They tell every request, addresses included, which is nobody's business: warnings only."""
+_QUIET = ("httpx", "httpcore", "hpack", "asyncio", "uvicorn.access", "alembic")
+"""They tell every request, addresses included, or every start of a migration that changes nothing: warnings only."""
 
 _CONTEXT = {
     "workflow_id": "workflow_id",

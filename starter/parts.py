@@ -1,11 +1,12 @@
 """The service and its tokens out of the parts of a process; gateway and CLI build them alike."""
 
 from collections.abc import Callable
+from datetime import timedelta
 
 from pydantic import SecretStr
 
 from domain.engagements import Capabilities
-from domain.topology import Topology
+from domain.topology import Account, Topology
 from providers.registry import provider_kind
 from runtime.processes import ProcessParts
 from starter.service import EngagementService
@@ -21,6 +22,7 @@ def service_of(parts: ProcessParts) -> EngagementService:
         client=parts.client,
         topology=parts.topology,
         capabilities_of=capabilities_of,
+        reconcile_wait_of=reconcile_wait_of,
         keys=parts.keys,
     )
 
@@ -33,3 +35,8 @@ def tokens_of(topology: Topology, resolve: Callable[[str], SecretStr]) -> Access
 def capabilities_of(provider: str) -> Capabilities:
     """What a provider can do. Raises ``SetupError`` for one that is not built in."""
     return provider_kind(provider).capabilities
+
+
+def reconcile_wait_of(account: Account) -> timedelta | None:
+    """How long this account's events may take to settle a lost answer; None where our default does."""
+    return provider_kind(account.provider).reconcile_wait(account)

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from domain.engagements import Capabilities, EngagementRequest, Route
+from domain.engagements import Capabilities, EngagementRequest, Route, Timing
 from domain.errors import BadInput, Mistake
 from domain.plans import FlowRef, Plan, TemplateRef
-from domain.topology import Line, Topology
+from domain.topology import Account, Line, Topology
 from starter.mistakes import did_you_mean
 from starter.phones import read_phone, spells_phone
 from starter.zones import known_zone
@@ -18,6 +18,9 @@ CLOCK_SKEW = timedelta(minutes=5)
 
 CapabilitiesOf = Callable[[str], Capabilities]
 """What a provider, by name, can do. Raises ``SetupError`` for a provider that is not built in."""
+
+ReconcileWaitOf = Callable[[Account], timedelta | None]
+"""How long this account's events may take to settle a lost answer, where that is longer than our default."""
 
 
 class Fingerprints(Protocol):
@@ -31,9 +34,10 @@ class Fingerprints(Protocol):
 class RequestCheck:
     """Checks requests against the topology: every mistake at once."""
 
-    def __init__(self, topology: Topology, capabilities_of: CapabilitiesOf) -> None:
+    def __init__(self, topology: Topology, capabilities_of: CapabilitiesOf, reconcile_wait_of: ReconcileWaitOf) -> None:
         self._topology = topology
         self._capabilities_of = capabilities_of
+        self._reconcile_wait_of = reconcile_wait_of
 
     def mistakes(self, request: EngagementRequest, now: datetime) -> tuple[Mistake, ...]:
         """Everything that is wrong; nothing when the engagement may be started."""
@@ -54,6 +58,15 @@ class RequestCheck:
             raise BadInput(self._line_mistakes(request))
         capabilities = self._capabilities_of(account.provider)
         return Route(account=account.slug, line=line.slug, provider=account.provider, capabilities=capabilities)
+
+    def timing(self, request: EngagementRequest) -> Timing:
+        """The caller's timing; where it does not say how long reconciliation may take, the account's provider does."""
+        line = self._line(request)
+        account = self._topology.account(line.account) if line is not None else None
+        wait = self._reconcile_wait_of(account) if account is not None else None
+        if wait is None or "reconcile_settle" in request.timing.model_fields_set:
+            return request.timing
+        return request.timing.model_copy(update={"reconcile_settle": wait})
 
     def _line(self, request: EngagementRequest) -> Line | None:
         line = self._topology.line(request.line)

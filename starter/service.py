@@ -18,7 +18,7 @@ from domain.topology import Topology
 from starter import trace
 from starter.engine import Engine, Live
 from starter.interface import PAGE_LIMIT
-from starter.requests import CapabilitiesOf, Fingerprints, RequestCheck, fingerprints_of
+from starter.requests import CapabilitiesOf, Fingerprints, ReconcileWaitOf, RequestCheck, fingerprints_of
 from starter.views import EngagementPage, EngagementSummary, EngagementView, Started, Trace, TraceEntry
 from store.contacts import Contacts
 from store.ledger import Ledger
@@ -42,13 +42,14 @@ class EngagementService:
         client: Client,
         topology: Topology,
         capabilities_of: CapabilitiesOf,
+        reconcile_wait_of: ReconcileWaitOf,
         keys: Fingerprints,
     ) -> None:
         self._registry = registry
         self._contacts = contacts
         self._ledger = ledger
         self._engine = Engine(client)
-        self._check = RequestCheck(topology, capabilities_of)
+        self._check = RequestCheck(topology, capabilities_of, reconcile_wait_of)
         self._topology = topology
         self._keys = keys
 
@@ -75,7 +76,7 @@ class EngagementService:
             job=request.job,
             plan=request.plan,
             route=self._check.route(request),
-            timing=request.timing,
+            timing=self._check.timing(request),
             notify_ats=self._notifies(request.tenant),
             requested_at=now,
         )

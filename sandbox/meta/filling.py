@@ -43,6 +43,7 @@ class _Filling:
         self._variables = variables(template.text("BODY"))
         self._payloads: dict[int, str] = {}
         self._places: list[int] = []
+        self._flow_was_tried = False
 
     def judge(self, components: Sequence[JsonObject]) -> Filled:
         bodies = 0
@@ -62,7 +63,7 @@ class _Filling:
             label = str(button["text"])
             if button["type"] == "QUICK_REPLY":
                 self._filled.quick_replies.append((label, self._payloads.get(place, label)))
-            elif place not in self._places:
+            elif place not in self._places and not self._flow_was_tried:
                 detail = f"Button at index {place} of type Flow requires a parameter"
                 self._wrong(INVALID, "flow-button", detail, "/template/components")
         return self._filled
@@ -101,6 +102,7 @@ class _Filling:
     def _button(self, component: JsonObject, at: str) -> None:
         match str(component.get("sub_type", "")).upper():
             case "FLOW":
+                self._flow_was_tried = True
                 flow, mistakes = attempt(FlowButtonParameters, component, OF_MESSAGES, strict=self._strict, at=at)
                 self._filled.mistakes += mistakes
                 if flow is not None and self._is_there(int(flow.index), "FLOW", at):

@@ -305,6 +305,9 @@ def read(shape: type[ShapeT], value: JsonValue, codes: Codes, *, strict: bool, a
         return shape.model_validate_json(json.dumps(value), extra="forbid" if strict else "ignore")
     except ValidationError as wrong:
         errors = wrong.errors(include_input=False, include_url=False, include_context=False)
+    # A list whose only element is wrong counts as too short as well: that is no second mistake.
+    inner = {e["loc"][:length] for e in errors for length in range(len(e["loc"]))}
+    errors = [e for e in errors if not (e["type"] == "too_short" and e["loc"] in inner)]
     raise Refused([_mistake(e["type"], e["loc"], e["msg"], codes, at) for e in errors])
 
 

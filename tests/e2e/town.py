@@ -33,7 +33,7 @@ from runtime.temporal import connect, data_converter, plugin
 from sandbox.clock import ClockMode
 from sandbox.serve import running
 from sandbox.settings import Accounts, FlowSettings, RecruboAccount, SandboxSettings, TemplateSettings
-from starter.parts import capabilities_of
+from starter.parts import capabilities_of, reconcile_wait_of
 from starter.routes import create_rest_app
 from starter.service import EngagementService
 from starter.tokens import AccessTokens
@@ -238,5 +238,6 @@ def _service(stores: Stores, skipper: TimeSkipper, topology: Topology, keys: Key
         client=skipper.client,
         topology=topology,
         capabilities_of=capabilities_of,
+        reconcile_wait_of=reconcile_wait_of,
         keys=keys,
     )

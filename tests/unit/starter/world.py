@@ -97,6 +97,7 @@ def service_on(stores: Stores, client: Client) -> EngagementService:
         client=client,
         topology=TOPOLOGY,
         capabilities_of=lambda _provider: RECRUBO,
+        reconcile_wait_of=lambda _account: None,
         keys=KEYS,
     )
 
