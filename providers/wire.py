@@ -21,6 +21,8 @@ MAX_DEPTH = 64
 
 _LONGEST_KEY = 200
 _WORD = re.compile(r"[^A-Za-z0-9_./:-]+", re.ASCII)
+_WORD_WITH_GAPS = re.compile(r"[^A-Za-z0-9_./:…-]+", re.ASCII)
+_SPREAD_NUMBER = re.compile(r"[+(]*\d(?:[\W_]*\d){5,}")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -133,8 +135,11 @@ def as_instant(text: str) -> datetime | None:
 
 
 def plain_word(text: str, longest: int = 40) -> str:
-    """A provider's word fit for logs and counts: short, plain characters, and no digits that could be a number."""
-    return mask_numbers(_WORD.sub("_", text))[:longest]
+    """A provider's word fit for logs and counts: short, plain characters, and no digits that could be a number.
+
+    Masked before anything else is replaced, because afterwards the digits of a number may no longer look like one.
+    """
+    return _WORD_WITH_GAPS.sub("_", _SPREAD_NUMBER.sub("…", text))[:longest]
 
 
 def plain_code(text: str) -> str:

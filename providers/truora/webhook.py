@@ -28,7 +28,7 @@ from providers.truora.schemas import Envelope, HookEvent
 from providers.truora.settings import Happening, TruoraSettings
 from providers.truora.tokens import is_signed, payload_of
 from providers.webhooks import usable_secrets
-from providers.wire import Read, Unreadable, as_instant, digest, mask_numbers, plain_word, read_json, stable_key
+from providers.wire import Read, Unreadable, as_instant, digest, plain_word, read_json, stable_key
 
 _RUN_STATUS = {
     Happening.ACCEPTED: FlowRunStatus.RUNNING,  # the flow begins with the tap
@@ -105,7 +105,7 @@ class TruoraWebhookReader:
         happening = actions.get(told.event_action.strip().lower())
         ties = mapping.ties_in(told.object, members)
         if happening is None:
-            body: EventBody = NotUnderstood(what=f"{_word(told.event_type)}/{_word(told.event_action)}")
+            body: EventBody = NotUnderstood(what=f"{plain_word(told.event_type)}/{plain_word(told.event_action)}")
         else:
             body = self._body(happening, told, ties)
         if isinstance(body, OptOutReceived) and ties.session_id:
@@ -130,7 +130,7 @@ class TruoraWebhookReader:
                 # without a tie to one send the word may as well be Meta's review: the outbound is read again
                 outbound = mapping.member(told.object, members.outbound_id)
                 if not outbound:
-                    return NotUnderstood(what=f"{_word(told.event_type)}/{_word(word)} of nothing")
+                    return NotUnderstood(what=f"{plain_word(told.event_type)}/{plain_word(word)} of nothing")
                 return TemplateChanged(template_id=outbound, event=word)
             case _:
                 return FlowRunChanged(
@@ -142,7 +142,7 @@ class TruoraWebhookReader:
 
     def _raw_status(self, happening: Happening, told: HookEvent) -> str:
         why = mapping.member(told.object, self._settings.members.failure) if happening is Happening.FAILED else ""
-        return "/".join(part for part in (told.event_action[:60], _word(why)) if part)
+        return "/".join(part for part in (told.event_action[:60], plain_word(why)) if part)
 
     def _unknown(self, element: JsonValue, iat: str, what: str) -> ProviderEvent:
         at = self._instant_of(HookEvent(), iat)
@@ -152,11 +152,6 @@ class TruoraWebhookReader:
         texts = [told.timestamp, *(mapping.member(told.object, (name,)) for name in self._settings.members.changed_at)]
         known = next((instant for instant in map(as_instant, texts) if instant), None)
         return known or _unix(iat) or self._clock()
-
-
-def _word(text: str) -> str:
-    """A word of Truora's fit for logs; a number is masked before blanks in it are replaced."""
-    return plain_word(mask_numbers(text))
 
 
 def _key(event_id: str, element: JsonValue) -> str:

@@ -32,7 +32,7 @@ from runtime.settings import WorkerSettings
 from runtime.temporal import connect, data_converter, plugin
 from sandbox.clock import ClockMode
 from sandbox.serve import running
-from sandbox.settings import Accounts, FlowSettings, RecruboAccount, SandboxSettings, TemplateSettings
+from sandbox.settings import Accounts, SandboxSettings
 from starter.parts import capabilities_of, reconcile_wait_of
 from starter.routes import create_rest_app
 from starter.service import EngagementService
@@ -43,33 +43,17 @@ from store.keys import KeyRing
 from store.migrate import upgrade
 from store.stores import Stores
 from tests.calendar import Calendar
+from tests.e2e.sides import SANDBOX_SECRETS, SIDES, Side
 from worker import Workers
 from workflows import search_attributes
 
-TOKEN, HOOK_SECRET, ATS_SECRET = "org-token", "hook-secret", "whsec_c2FuZGJveC1hdHMtc2VjcmV0LW9mLWFjbWU="
-SECRETS = {"env:TOKEN": TOKEN, "env:HOOK": HOOK_SECRET, "env:ATS": ATS_SECRET}
-FLOW, INVITATION, REMINDER = "flow-1", "tpl-invitation", "tpl-reminder"
-SESSION = timedelta(days=2)
+ATS_SECRET = "whsec_c2FuZGJveC1hdHMtc2VjcmV0LW9mLWFjbWU="
+SECRETS = {**SANDBOX_SECRETS, "env:ATS": ATS_SECRET}
 
 
 def resolve(ref: str) -> SecretStr:
     """The town's secrets."""
     return SecretStr(SECRETS[ref])
-
-
-def plan(**changes: object) -> Plan:
-    """Invite, remind after three days, give up after five more."""
-    template = {"name": "invitation", "language": "en", "id": INVITATION, "variables": ("first_name",)}
-    reminder = {"name": "reminder", "language": "en", "id": REMINDER, "variables": ("first_name",)}
-    written = {
-        "name": "intake",
-        "opening": {"template": template, "flow": {"id": FLOW}},
-        "follow_ups": ({"after": "3d", "template": reminder, "flow": {"id": FLOW}},),
-        "silence": {"after": "5d"},
-        "declined_when": ({"field": "available", "equals": "no"},),
-        **changes,
-    }
-    return Plan.model_validate(written)
 
 
 class SandboxClock:
@@ -98,7 +82,7 @@ class Town:
     rest: httpx.AsyncClient
     handles: dict[str, WorkflowHandle[Any, EngagementResult]]
 
-    async def engage(self, reference: str, phone: str, its: Plan | None = None, **timing: Any) -> None:
+    async def engage(self, side: Side, reference: str, phone: str, its: Plan | None = None, **timing: Any) -> None:
         """Start an engagement as the service's callers do."""
         candidate = Candidate(
             phone=phone,
@@ -108,9 +92,9 @@ class Town:
         request = EngagementRequest(
             tenant="acme",
             reference=reference,
-            line="recruiting",
+            line=side.line,
             candidate=candidate,
-            plan=its or plan(),
+            plan=its or side.plan(),
             timing=Timing.model_validate(timing),
         )
         await self.service.start(request, datetime.now(UTC))
@@ -121,9 +105,13 @@ class Town:
         """Let time pass for everybody."""
         await self.calendar.pass_time(length, self.handles.values())
 
-    async def fault(self, kind: str, *, operation: str = "run-create", **more: object) -> None:
-        """Let something go wrong at the provider."""
-        fault = {"provider": "recrubo", "operation": operation, "kind": kind, **more}
+    async def settled(self) -> None:
+        """Let everybody come to rest without time passing."""
+        await self.calendar.quiet(self.handles.values())
+
+    async def fault(self, side: Side, kind: str, *, operation: str = "", **more: object) -> None:
+        """Let something go wrong at the provider, by default with a send."""
+        fault = {"provider": side.name, "operation": operation or side.sends, "kind": kind, **more}
         (await self.sandbox.post("/control/faults", json=fault)).raise_for_status()
 
     async def received(self, phone: str) -> list[str]:
@@ -142,19 +130,14 @@ class Town:
 
 
 def _sandbox_settings(webhook_port: int, now: datetime) -> SandboxSettings:
-    account = RecruboAccount(
-        name="recrubo",
-        token=SecretStr(TOKEN),
-        webhook_secret=SecretStr(HOOK_SECRET),
-        webhook_url=f"http://127.0.0.1:{webhook_port}/webhooks/recrubo/main",
-        flows=(FlowSettings(id=FLOW, session_timeout=SESSION / timedelta(minutes=1), collects={"available": "yes"}),),
-        templates=(
-            TemplateSettings(id=INVITATION, name="invitation", body="Hi {{1}}, two minutes?"),
-            TemplateSettings(id=REMINDER, name="reminder", body="Hi {{1}}, still there?"),
-        ),
-    )
+    accounts = {
+        name: (side.account(f"http://127.0.0.1:{webhook_port}/webhooks/{name}/{name}"),) for name, side in SIDES.items()
+    }
     return SandboxSettings(
-        clock=ClockMode.MANUAL, now=now, accounts=Accounts(recrubo=(account,)), ats={"acme": SecretStr(ATS_SECRET)}
+        clock=ClockMode.MANUAL,
+        now=now,
+        accounts=Accounts.model_validate(accounts),
+        ats={"acme": SecretStr(ATS_SECRET)},
     )
 
 
@@ -162,17 +145,8 @@ def _topology(base: str) -> Topology:
     return Topology.model_validate(
         {
             "tenants": [{"slug": "acme", "ats": {"url": f"{base}/ats/acme", "secret": "env:ATS"}}],
-            "accounts": [
-                {
-                    "slug": "main",
-                    "provider": "recrubo",
-                    "base_url": f"{base}/recrubo/public/v2",
-                    "credential": "env:TOKEN",
-                    "webhook_secrets": ["env:HOOK"],
-                    "rate": 10_000,
-                }
-            ],
-            "lines": [{"slug": "recruiting", "account": "main", "tenants": ["acme"], "rate": 10_000}],
+            "accounts": [side.topology_account(base) for side in SIDES.values()],
+            "lines": [side.topology_line() for side in SIDES.values()],
         }
     )
 
@@ -202,7 +176,7 @@ async def open_town(directory: Path) -> AsyncIterator[Town]:
         rest_app_service = _service(stores, skipper, topology, keys)
         parts = GatewayParts(
             stores=stores,
-            accounts=[Receiving("recrubo", "main", ("recruiting",), readers["main"])],
+            accounts=[Receiving(side.name, side.name, (side.line,), readers[side.name]) for side in SIDES.values()],
             rest=create_rest_app(rest_app_service, AccessTokens([]), stores.idempotency),
             temporal=skipper.client,
             linger=timedelta(0),

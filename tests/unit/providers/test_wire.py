@@ -1,12 +1,23 @@
 """Reading providers' JSON: tolerant, and never handing on what breaks those who read it later."""
 
 import json
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.wire import MAX_DEPTH, Read, Unreadable, as_instant, mask_numbers, plain_code, read_json, stable_key
+from providers.wire import (
+    MAX_DEPTH,
+    Read,
+    Unreadable,
+    as_instant,
+    mask_numbers,
+    plain_code,
+    plain_word,
+    read_json,
+    stable_key,
+)
 
 
 @pytest.mark.parametrize(
@@ -64,6 +75,35 @@ def test_a_key_is_always_short_plain_and_the_same_for_the_same_parts(text: str) 
 @pytest.mark.parametrize("number", ["31600000001", "+31600000001", "+31 6 0000 0001", "06-00.00(00)01"])
 def test_a_phone_number_in_a_providers_words_is_masked(number: str) -> None:
     assert mask_numbers(f"to {number} failed") == "to … failed"
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        "31600000001",
+        "+57 314 000 0001",
+        "+57_314_000_0001",
+        "(57) 314,000,0001",
+        "57\u00a0314\u2013000\u20130001",
+        "+57 / 314 0001",
+    ],
+)
+def test_a_phone_number_in_a_providers_word_is_masked_however_it_is_spaced(number: str) -> None:
+    word = plain_word(f"gone {number} again")
+
+    assert not re.search(r"\d", word)
+    assert word.startswith("gone_")
+    assert word.endswith("_again")
+
+
+def test_a_providers_word_keeps_its_letters_and_a_few_digits() -> None:
+    assert plain_word("wa_flow v3.1 status/12345") == "wa_flow_v3.1_status/12345"
+    assert len(plain_word("x" * 200)) == 40
+
+
+@given(st.text(alphabet="0123456789 +-()_/.,ab\u00a0"))
+def test_no_word_has_digits_that_could_be_a_number(text: str) -> None:
+    assert not re.search(r"\d(?:[^A-Za-z0-9…]*\d){5,}", plain_word(text))
 
 
 def test_a_code_keeps_its_seven_digits_and_a_phone_number_its_secret() -> None:

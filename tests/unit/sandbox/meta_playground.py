@@ -205,8 +205,8 @@ def flow_message(*, to: str = NUMBER, **changes: JsonValue) -> JsonObject:
         "mode": "published",
         "flow_action": "navigate",
         "flow_action_payload": {"screen": SCREEN, "data": {"first_name": "Ada"}},
-    } | changes
-    whole: JsonObject = {name: value for name, value in parameters.items() if value is not None}
+    }
+    whole: JsonObject = {name: value for name, value in {**parameters, **changes}.items() if value is not None}
     return {
         "messaging_product": "whatsapp",
         "recipient_type": "individual",
@@ -229,8 +229,8 @@ def new_template(**button: JsonValue) -> JsonObject:
         "flow_id": FLOW,
         "flow_action": "navigate",
         "navigate_screen": SCREEN,
-    } | button
-    whole: JsonObject = {name: value for name, value in written.items() if value is not None}
+    }
+    whole: JsonObject = {name: value for name, value in {**written, **button}.items() if value is not None}
     return {
         "name": "intake_v3",
         "language": "en_US",

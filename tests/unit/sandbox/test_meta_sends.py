@@ -51,7 +51,7 @@ def setting(path: str, value: JsonValue) -> Change:
 
 
 def on_button(name: str, value: JsonValue) -> Change:
-    return lambda document: button(document).__setitem__(name, value)
+    return lambda document: setting(name, value)(button(document))
 
 
 PARAMETER: JsonObject = {"type": "action", "action": {"flow_token": FLOW_TOKEN}}
@@ -64,7 +64,7 @@ TEMPLATE_RULES: list[tuple[str, Change, int, int]] = [
     ("no components at all", setting("template/components", None), 400, 131009),
     ("numeric index", on_button("index", 0), 400, 131009),
     ("wrong index", on_button("index", "1"), 400, 131009),
-    ("index is missing", lambda d: button(d).pop("index"), 400, 131008),
+    ("index is missing", on_button("index", None), 400, 131008),
     ("another sub_type", on_button("sub_type", "url"), 400, 131009),
     ("no parameter", on_button("parameters", []), 400, 131009),
     ("two parameters", on_button("parameters", [PARAMETER, PARAMETER]), 400, 131009),
