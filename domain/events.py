@@ -20,6 +20,7 @@ class Ties(Model):
     session_id: str = ""
     thread_id: str = ""
     flow_id: str = ""
+    template_id: str = ""
 
 
 class FlowRunStatus(StrEnum):

@@ -56,7 +56,7 @@ def attribute(sighting: Sighting, found: Findings) -> Attribution:
         return Attribution(EventState.UNMATCHED, "reference-unknown")  # perhaps not stored yet; nothing weaker counts
     if not sighting.may_weaken:
         return Attribution(EventState.UNMATCHED, "no-tie")
-    for judge in (_by_lost_answer, _by_thread, _by_address):
+    for judge in (_by_lost_answer, _by_lost_session, _by_thread, _by_address):
         weak = judge(sighting, found)
         if weak is not None:
             return weak
@@ -88,6 +88,26 @@ def _by_lost_answer(sighting: Sighting, found: Findings) -> Attribution | None:
         if send.flow_id == sighting.ties.flow_id and not send.run_id and send.state is LedgerState.UNKNOWN
     ]
     return _only(fitting, "thread-flow-time")
+
+
+def _by_lost_session(sighting: Sighting, found: Findings) -> Attribution | None:
+    """A conversation of the person whom a send with a lost answer was for: same flow, same template, not before it.
+
+    All four together are a tie where a provider has no threads and tells no reference; an address alone is none.
+    """
+    ties = sighting.ties
+    if not (ties.session_id and ties.flow_id and ties.template_id):
+        return None
+    people = {found.contacts[digest] for digest in sighting.senders if digest in found.contacts}
+    fitting = [
+        send
+        for contact in people
+        for send in _before(sighting, found.to_contact.get(contact, ()))
+        if (send.flow_id, send.template_id) == (ties.flow_id, ties.template_id)
+        and not send.session_id
+        and send.state is LedgerState.UNKNOWN
+    ]
+    return _only(fitting, "address-flow-template-time")
 
 
 def _by_thread(sighting: Sighting, found: Findings) -> Attribution | None:

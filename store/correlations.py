@@ -68,7 +68,9 @@ class SendTie:
     line: str
     state: LedgerState
     run_id: str
+    session_id: str
     flow_id: str
+    template_id: str
     claimed_at: datetime | None
     is_open: bool
 
@@ -141,7 +143,18 @@ def _sends(
 
 def _send_ties(column: Column[str]) -> Select[tuple[str]]:
     c = sends.c
-    columns = (c.key, c.workflow_id, c.contact_id, c.line, c.state, c.run_id, c.flow_id, c.claimed_at)
+    columns = (
+        c.key,
+        c.workflow_id,
+        c.contact_id,
+        c.line,
+        c.state,
+        c.run_id,
+        c.session_id,
+        c.flow_id,
+        c.template_id,
+        c.claimed_at,
+    )
     statement = select(column.label("sought"), *columns, engagements.c.closed_at, engagements.c.reference.label("ours"))
     return statement.outerjoin(engagements, engagements.c.workflow_id == c.workflow_id).order_by(c.claimed_at, c.key)
 
@@ -154,7 +167,9 @@ def _send_tie(row: Row[tuple[str]]) -> SendTie:
         line=row.line,
         state=LedgerState(row.state),
         run_id=row.run_id,
+        session_id=row.session_id,
         flow_id=row.flow_id,
+        template_id=row.template_id,
         claimed_at=row.claimed_at,
         is_open=row.ours is not None and row.closed_at is None,
     )

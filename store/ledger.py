@@ -284,6 +284,7 @@ def _content(send: Send) -> dict[str, object]:
         "job": send.job,
         "flow_id": send.flow.id if send.flow is not None else "",
         "template": send.template.name,
+        "template_id": send.template.id,
         "language": send.template.language,
         "thread_id": send.thread_id,
     }

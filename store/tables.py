@@ -192,6 +192,7 @@ sends = Table(
     Column("flow_token", String(64), nullable=False, unique=True),
     _text("flow_id"),
     _text("template"),
+    _text("template_id"),
     _text("language"),
     _text("run_id"),
     _text("message_id"),

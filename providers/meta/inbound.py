@@ -40,8 +40,19 @@ def preference_of(preference: Preference) -> EventBody | None:
 
 
 def writer_of(message: Inbound, contacts: tuple[Person, ...]) -> Person:
-    """Who wrote: what the message itself tells, completed by the contact of the same number or user id."""
+    """Who wrote, as the message itself and its contact tell."""
     own = Person(wa_id=message.sender, user_id=message.user_id, parent_user_id=message.parent_user_id)
+    return completed(own, contacts)
+
+
+def chooser_of(preference: Preference, contacts: tuple[Person, ...]) -> Person:
+    """Who chose, as the preference itself and its contact tell; a hidden number leaves only the contact's user id."""
+    own = Person(wa_id=preference.wa_id, user_id=preference.user_id, parent_user_id=preference.parent_user_id)
+    return completed(own, contacts)
+
+
+def completed(own: Person, contacts: tuple[Person, ...]) -> Person:
+    """A person, completed by the contact of the same number or user id, or by the only contact there is."""
     alone = contacts if len(contacts) == 1 and not (own.wa_id or own.user_id) else ()
     same = [c for c in contacts if (c.wa_id and c.wa_id == own.wa_id) or (c.user_id and c.user_id == own.user_id)]
     known = next(iter((*same, *alone)), Person())

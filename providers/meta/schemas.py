@@ -271,6 +271,7 @@ class Preference(Model):
 class PreferencesValue(Model):
     """The ``value`` of field ``user_preferences``."""
 
+    contacts: Many[Person] = ()
     user_preferences: Items = ()
 
 

@@ -115,8 +115,7 @@ class MetaWebhookReader:
             case "messages":
                 yield from self._messages(MessagesValue.model_validate(value), change, time)
             case "user_preferences":
-                for preference in PreferencesValue.model_validate(value).user_preferences:
-                    yield from self._guarded(self._preference, preference, time)
+                yield from self._preferences(PreferencesValue.model_validate(value), time)
             case "flows" | "message_template_status_update" | "message_template_quality_update":
                 yield from self._guarded(self._published, change, time)
             case "template_category_update" | "message_template_components_update":
@@ -133,6 +132,10 @@ class MetaWebhookReader:
             yield self._unknown("messages/errors", error, time)
         if not (value.messages or value.statuses or value.errors):
             yield self._unknown("messages without any", change, time)
+
+    def _preferences(self, value: PreferencesValue, time: str) -> Iterator[ProviderEvent]:
+        for preference in value.user_preferences:
+            yield from self._guarded(lambda p, t: self._preference(p, value.contacts, t), preference, time)
 
     def _guarded(
         self, read: Callable[[JsonValue, str], Iterator[ProviderEvent]], element: JsonValue, time: str
@@ -179,17 +182,18 @@ class MetaWebhookReader:
             stopped = OptOutReceived(scope="marketing")
             yield ProviderEvent(key=stable_key(*key, "opt-out"), occurred_at=at, ties=ties, sender=whom, body=stopped)
 
-    def _preference(self, element: JsonValue, time: str) -> Iterator[ProviderEvent]:
+    def _preference(self, element: JsonValue, contacts: tuple[Person, ...], time: str) -> Iterator[ProviderEvent]:
         told = Preference.model_validate(element)
         body = inbound.preference_of(told)
         if body is None:
             yield self._unknown(f"user_preferences {plain_word(told.value)}", element, time)
             return
-        who = told.wa_id or told.user_id or digest(element)
+        who = inbound.chooser_of(told, contacts)
+        name = who.wa_id or who.user_id or digest(element)
         yield ProviderEvent(
-            key=stable_key("pref", who, told.value.strip().lower(), told.timestamp or digest(element)),
+            key=stable_key("pref", name, told.value.strip().lower(), told.timestamp or digest(element)),
             occurred_at=self._at(told.timestamp, time),
-            sender=self._person(told.wa_id, told.user_id, told.parent_user_id),
+            sender=self._person(who.wa_id, who.user_id, who.parent_user_id),
             body=body,
         )
 

@@ -104,6 +104,7 @@ def ties_in(found: dict[str, JsonValue], members: EventMembers) -> Ties:
         run_id=member(found, members.process_id),
         session_id=member(found, members.session_id),
         flow_id=member(found, members.flow_id),
+        template_id=member(found, members.outbound_id),
     )
 
 

@@ -7,11 +7,12 @@ user id, and no status without `contacts`. Meta sends both since April 2026; the
 accompany", and the simulator leaves them out.
 """
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx
-from pydantic import JsonValue
+from pydantic import JsonValue, SecretStr
 from pywa.client import WhatsApp
 from pywa.handlers import (
     CallbackButtonHandler,
@@ -26,12 +27,15 @@ from pywa.handlers import (
 )
 from pywa.types.base_update import BaseUpdate, BaseUserUpdate
 from pywa.types.callback import CallbackButton, CallbackSelection
-from pywa.types.flows import FlowCompletion
+from pywa.types.flows import FlowActionType, FlowCompletion
 from pywa.types.message import Message
 from pywa.types.message_status import MessageStatus
 from pywa.types.others import ReplyToMessage
+from pywa.types.sent_update import SentTemplate
 from pywa.types.templates import (
+    FlowButton,
     TemplateCategoryUpdate,
+    TemplateLanguage,
     TemplateQualityUpdate,
     TemplateRejectionReason,
     TemplateStatusUpdate,
@@ -52,10 +56,16 @@ from domain.events import (
     Ties,
 )
 from domain.events import MessageStatus as OurStatus
-from tests.contract.meta_bench import ACCOUNT
+from providers.meta.webhook import MetaWebhookReader
+from tests.contract.meta_bench import ACCOUNT, SETTINGS
 from tests.unit.sandbox.meta_playground import (
     APP_SECRET,
+    FLOW,
+    FLOW_TOKEN,
     LINE,
+    NUMBER,
+    REFERENCE,
+    SCREEN,
     TOKEN,
     VERIFY_TOKEN,
     WABA,
@@ -63,11 +73,18 @@ from tests.unit.sandbox.meta_playground import (
     MetaPlay,
     listed,
 )
-from tests.unit.sandbox.playground import TRUST, JsonObject
+from tests.unit.sandbox.playground import NOW, TRUST, JsonObject
 
 GRAPH = "graph.facebook.com"
 USER_ID = "US.13491208655302741918"
 UNDELIVERABLE = 131026
+
+READER = MetaWebhookReader(
+    ACCOUNT, (SecretStr(APP_SECRET),), SETTINGS, clock=lambda: NOW, verify_token=SecretStr(VERIFY_TOKEN)
+)
+
+BUTTON = FlowButton(text="Open form", flow_id=FLOW, flow_action=FlowActionType.NAVIGATE, navigate_screen=SCREEN)
+ACTION: JsonObject = {"first_name": "Ada"}
 
 
 class ToSandbox(httpx.BaseTransport):
@@ -238,3 +255,50 @@ def _person(user: BaseUser) -> tuple[Alias, ...]:
     number = (Alias(kind=AliasKind.WA_ID, value=user.wa_id),) if user.wa_id else ()
     scoped = (Alias(kind=AliasKind.BSUID, value=user.bsuid, scope=ACCOUNT),) if user.bsuid else ()
     return (*number, *scoped)
+
+
+def filled(**changes: object) -> dict[str, object]:
+    """The parameters of a FLOW button as pywa writes them; `changes` are laid over."""
+    return BUTTON.params(index=0, flow_token=FLOW_TOKEN, flow_action_data=ACTION).to_dict() | changes
+
+
+async def send(peer: Peer, name: str = "intake_v1", to: str = NUMBER) -> SentTemplate:
+    """Let pywa send a template; the button's index is text, see `test_pywa_writes_the_index_…`."""
+    return await asyncio.to_thread(
+        peer.wa.send_template,
+        to=to,
+        name=name,
+        language=TemplateLanguage.ENGLISH_US,
+        params=[filled(index="0")],
+        tracker=REFERENCE,
+    )
+
+
+async def agreed(play: MetaPlay, peer: Peer, hook: MetaHook, *, recipient_fault: bool = False) -> BaseUpdate:
+    """Both read the delivery, and what pywa read, in our words, is what we read, member by member.
+
+    The delivery is read as Meta writes it today, with user ids; without them we read the same but for the user id.
+    """
+    named = await with_user_ids(play, hook)
+    update = peer.read(named)
+    assert update is not None
+    [event] = understood(named)
+    theirs = as_event(update, event.key, recipient_fault=recipient_fault)
+    assert event == theirs, f"ours {event!r}, pywa's {theirs!r}"
+    [plain] = understood(hook)
+    anonymous = tuple(alias for alias in event.sender if alias.kind is not AliasKind.BSUID)
+    assert plain == event.model_copy(update={"sender": anonymous}), f"without user ids {plain!r}, with them {event!r}"
+    return update
+
+
+def understood(hook: MetaHook) -> tuple[ProviderEvent, ...]:
+    READER.verify(hook.raw, hook.headers)
+    parsed = READER.parse(hook.raw)
+    assert parsed.quarantine == ""
+    return parsed.events
+
+
+def the(play: MetaPlay, name: str) -> MetaHook:
+    """The one delivery of this short name."""
+    [hook] = [hook for hook in play.meta.told if hook.name == name]
+    return hook

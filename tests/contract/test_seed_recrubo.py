@@ -137,7 +137,7 @@ async def test_r8_a_start_that_the_number_cannot_deliver_ends_as_failed() -> Non
 
 
 async def test_r9_and_r32_the_subscription_that_we_make_announces_the_start() -> None:
-    async with playing(told=False) as play:
+    async with playing(settings(account(subscriptions=())), told=False) as play:
         http = recrubo_http(ACCOUNT, f"{play.url}/recrubo/public/v2", SecretStr(TOKEN))
         provisioning = RecruboProvisioning(ACCOUNT, http, RecruboSettings())
         await provisioning.set_webhook(play.receiver.url, SecretStr(SECRET))

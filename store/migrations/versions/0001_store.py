@@ -112,6 +112,7 @@ def upgrade() -> None:
         sa.Column("flow_token", sa.String(length=64), nullable=False),
         sa.Column("flow_id", sa.Text(), server_default="", nullable=False),
         sa.Column("template", sa.Text(), server_default="", nullable=False),
+        sa.Column("template_id", sa.Text(), server_default="", nullable=False),
         sa.Column("language", sa.Text(), server_default="", nullable=False),
         sa.Column("run_id", sa.Text(), server_default="", nullable=False),
         sa.Column("message_id", sa.Text(), server_default="", nullable=False),

@@ -23,7 +23,9 @@ def a_send(workflow: str, **changes: object) -> SendTie:
         "line": "nl-1",
         "state": LedgerState.SENT,
         "run_id": "",
+        "session_id": "",
         "flow_id": "flow-1",
+        "template_id": "tpl-1",
         "claimed_at": NOW - timedelta(minutes=1),
         "is_open": True,
     }
@@ -153,3 +155,36 @@ def test_an_event_goes_only_where_every_exact_tie_points(
     elif verdict.state is EventState.PENDING:
         assert {verdict.workflow_id} in (on_thread, to_contact)
         assert verdict.rule != "address" or text
+
+
+LOST = {"state": LedgerState.UNKNOWN}
+CONVERSATION = {"run": True, "senders": ("d1",), "session_id": "s1", "flow_id": "flow-1", "template_id": "tpl-1"}
+
+
+def to_one_person(*sends: SendTie) -> Findings:
+    return Findings(contacts={"d1": "ct_1"}, to_contact={"ct_1": list(sends)})
+
+
+def test_a_conversation_of_the_same_person_flow_and_template_ties_a_send_with_a_lost_answer() -> None:
+    assert matched(attribute(seen(**CONVERSATION), to_one_person(a_send("w1", **LOST)))) == "w1"  # type: ignore[arg-type]  # a table
+
+
+@given(
+    st.sampled_from(
+        [
+            {"state": LedgerState.SENT, "session_id": "s0"},
+            {**LOST, "flow_id": "flow-2"},
+            {**LOST, "template_id": "tpl-2"},
+            {**LOST, "session_id": "s0"},
+            {**LOST, "claimed_at": NOW + timedelta(minutes=5)},
+        ]
+    )
+)
+def test_one_thing_that_does_not_fit_is_enough_to_leave_a_conversation_unmatched(changes: dict[str, object]) -> None:
+    verdict = attribute(seen(**CONVERSATION), to_one_person(a_send("w1", **changes)))  # type: ignore[arg-type]  # a table
+    assert verdict.state is EventState.UNMATCHED
+
+
+def test_two_lost_sends_that_fit_leave_a_conversation_unmatched() -> None:
+    both = to_one_person(a_send("w1", **LOST), a_send("w2", **LOST))
+    assert attribute(seen(**CONVERSATION), both).state is EventState.UNMATCHED  # type: ignore[arg-type]  # a table

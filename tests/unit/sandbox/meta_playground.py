@@ -124,9 +124,12 @@ class MetaReceiver(Receiver):
     """Verifies like a good customer: over the bytes, before parsing."""
 
     told: list[MetaHook] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+    """Every body that was signed rightly, also one that nobody can read."""
 
     def read(self, headers: dict[str, str], body: bytes) -> Hook:
         assert headers["x-hub-signature-256"] == signed(body)
+        self.bodies.append(body)
         assert headers["content-type"] == "application/json"
         assert body.isascii()
         assert b"/" not in body.replace(b"\\/", b"")

@@ -10,7 +10,6 @@ from tests.unit.sandbox.meta_playground import (
     CHOICE,
     FLOW,
     GREETING,
-    NUMBER,
     PLAIN,
     SCREEN,
     TEMPLATES,
@@ -337,7 +336,6 @@ async def test_meta_may_change_the_category_at_once_or_later() -> None:
         assert (value["previous_category"], value["new_category"]) == ("MARKETING", "UTILITY")
         assert value["message_template_id"] == int(CHOICE)
         assert (await play.api.get(CHOICE)).json()["category"] == "UTILITY"
-        await play.persona(NUMBER, "silent")
 
 
 async def test_ids_repeat_with_the_seed_and_are_longer_than_some_tools_keep() -> None:
