@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
-from temporalio.client import WorkflowExecutionStatus, WorkflowHandle
+from temporalio.client import WorkflowExecutionDescription, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.testing import TimeSkipper
 
 from domain import names
@@ -18,8 +18,10 @@ from domain.snapshot import EngagementSnapshot
 
 Handle = WorkflowHandle[Any, Any]
 _LOOK = 0.005
-_LOOKS = 6000
+_LOOKS = 4000
 _SMALLEST = timedelta(milliseconds=50)
+_LEAST_FORWARD = timedelta(seconds=2)
+"""A target that real time reaches before the server looks at it is missed, and skipping would not stop any more."""
 
 
 class Clock(Protocol):
@@ -61,73 +63,88 @@ class Calendar:
         self._skipper, self._clock, self._settle = skipper, clock or NoClock(), settle
         self.now = datetime.now(UTC)
         self._behind: dict[str, timedelta] = {}
+        self._waits: dict[str, tuple[int, datetime | None]] = {}
 
     async def pass_time(self, length: timedelta, handles: Iterable[Handle]) -> None:
         """Let ``length`` pass for the sandbox and for every workflow that is still open."""
         end = self.now + length
-        following = list(handles)
+        following = await self._open(handles)
         for handle in following:
             if handle.id not in self._behind:
                 self._behind[handle.id] = self.now - await self._skipper.get_current_time(handle)
-        await self.quiet(following)
+        following = await self.quiet(following)
         while following and self.now < end:
             step = min(await self._next_due(following, end), end)
             self.now = max(step, self.now + _SMALLEST)
             await self._clock.advance(self.now)  # first, so that what a person did by then is there to be read
-            await self.quiet(following)
+            following = await self.quiet(following)
             await asyncio.gather(*(self._forward(handle) for handle in following))
-            await self.quiet(following)
-            following = [handle for handle in following if await _is_open(handle)]
+            following = await self.quiet(following)
         self.now = max(self.now, end)
         await self._clock.advance(self.now)
         await self.quiet(following)
 
-    async def quiet(self, handles: Iterable[Handle]) -> None:
-        """Wait until nothing is under way: the inbox is drained, no workflow task and no running activity is left."""
+    async def quiet(self, handles: Iterable[Handle]) -> list[Handle]:
+        """Wait until nothing is under way: the inbox is drained, no workflow task and no running activity is left.
+
+        Returns those that are still open.
+        """
+        waiting = list(handles)
         await self._settle()
-        for handle in handles:
-            for _ in range(_LOOKS):
-                if not await self._is_busy(handle):
-                    break
-                await asyncio.sleep(_LOOK)
-            else:
-                raise AssertionError(f"{handle.id} does not come to rest")
+        for _ in range(_LOOKS):
+            looks = await asyncio.gather(*(handle.describe() for handle in waiting))
+            if not any(_is_busy(look) for look in looks):
+                break
+            await asyncio.sleep(_LOOK)
+        else:
+            raise AssertionError("somebody does not come to rest")
         await self._settle()
+        return [h for h, look in zip(waiting, looks, strict=True) if look.status is WorkflowExecutionStatus.RUNNING]
+
+    async def _open(self, handles: Iterable[Handle]) -> list[Handle]:
+        known = list(handles)
+        looks = await asyncio.gather(*(handle.describe() for handle in known))
+        return [h for h, look in zip(known, looks, strict=True) if look.status is WorkflowExecutionStatus.RUNNING]
 
     async def _next_due(self, handles: list[Handle], end: datetime) -> datetime:
         due = [end]
         sandbox_due = await self._clock.next_due()
         if sandbox_due is not None:
             due.append(sandbox_due)
-        for handle in handles:
-            waits = [await _wait_of(handle), *await _retries_of(handle)]
-            due += [wait + self._behind[handle.id] for wait in waits if wait is not None]
+        for found in await asyncio.gather(*(self._due_of(handle) for handle in handles)):
+            due += found
         return min(due)
 
+    async def _due_of(self, handle: Handle) -> list[datetime]:
+        """When this workflow goes on by itself: its wait, asked again only when it has moved, and its retries."""
+        look = await handle.describe()
+        length = look.raw_description.workflow_execution_info.history_length
+        if self._waits.get(handle.id, (0, None))[0] != length:
+            self._waits[handle.id] = (length, await _wait_of(handle))
+        wait = self._waits[handle.id][1]
+        waits = [*([wait] if wait else []), *_retries_in(look)]
+        return [instant + self._behind[handle.id] for instant in waits]
+
     async def _forward(self, handle: Handle) -> None:
-        if not await _is_open(handle):
-            return
         there = await self._skipper.get_current_time(handle) + self._behind[handle.id]
         if there < self.now:
-            await self._skipper.fast_forward(handle, self.now - there + _SMALLEST)
-
-    async def _is_busy(self, handle: Handle) -> bool:
-        description = await handle.describe()
-        if description.status is not WorkflowExecutionStatus.RUNNING:
-            return False
-        raw = description.raw_description
-        if raw.HasField("pending_workflow_task"):
-            return True
-        return any(_is_running(a.attempt, a.HasField("next_attempt_schedule_time")) for a in raw.pending_activities)
+            await self._skipper.fast_forward(handle, max(self.now - there + _SMALLEST, _LEAST_FORWARD))
 
 
-def _is_running(attempt: int, has_next: bool) -> bool:  # noqa: FBT001 - two facts of one message
-    """An activity that waits for its next attempt is at rest: only time brings it on."""
-    return not (attempt > 1 and has_next)
+def _is_busy(look: WorkflowExecutionDescription) -> bool:
+    """A workflow task or a running activity. An activity that waits for its next attempt is at rest."""
+    if look.status is not WorkflowExecutionStatus.RUNNING:
+        return False
+    raw = look.raw_description
+    running = [a for a in raw.pending_activities if a.attempt <= 1 or not a.HasField("next_attempt_schedule_time")]
+    return raw.HasField("pending_workflow_task") or bool(running)
 
 
-async def _is_open(handle: Handle) -> bool:
-    return (await handle.describe()).status is WorkflowExecutionStatus.RUNNING
+def _retries_in(look: WorkflowExecutionDescription) -> list[datetime]:
+    """When activities that failed are tried again."""
+    pending = look.raw_description.pending_activities
+    waiting = [a.next_attempt_schedule_time for a in pending if a.HasField("next_attempt_schedule_time")]
+    return [instant.ToDatetime(tzinfo=UTC) for instant in waiting]
 
 
 async def _wait_of(handle: Handle) -> datetime | None:
@@ -136,10 +153,3 @@ async def _wait_of(handle: Handle) -> datetime | None:
     except Exception:  # noqa: BLE001 - closed between two looks: it has no wait
         return None
     return snapshot.until
-
-
-async def _retries_of(handle: Handle) -> list[datetime]:
-    """When activities that failed are tried again."""
-    raw = (await handle.describe()).raw_description
-    waiting = [a.next_attempt_schedule_time for a in raw.pending_activities if a.HasField("next_attempt_schedule_time")]
-    return [instant.ToDatetime(tzinfo=UTC) for instant in waiting]

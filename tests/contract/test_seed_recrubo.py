@@ -253,7 +253,7 @@ async def test_r21_the_state_is_empty_as_in_the_guide_where_our_reference_is_swi
 
 
 async def test_r26_the_id_of_the_answer_decides_and_its_type_is_not_compared() -> None:
-    told = {"id": RUN, "type": "anything", "attributes": {}}
+    told: JsonValue = {"id": RUN, "type": "anything", "attributes": {}}
     assert (await Bench(in_turn(answer(201, {"data": told}))).client.trigger_flow(SEND, NAMES)).run_id == RUN
 
     with pytest.raises(OutcomeUnknown):
@@ -288,9 +288,10 @@ async def test_r28_an_answer_with_other_ids_than_were_sent_is_taken_all_the_same
 
 
 async def test_r29_whatever_the_context_holds_changes_nothing() -> None:
+    contexts: tuple[JsonValue, ...] = ({}, {"anything": [1]}, None)
     reads = [
         await Bench(in_turn(answer(200, {"data": run(context=context)}))).client.read_flow_run(RUN)
-        for context in ({}, {"anything": [1]}, None)
+        for context in contexts
     ]
 
     assert reads[0] == reads[1] == reads[2]

@@ -124,6 +124,7 @@ async def test_what_nobody_can_be_asked_about_goes_to_a_person_and_is_not_repeat
     assert view.snapshot is not None
     assert (view.snapshot.needs_human, view.snapshot.stage) == (True, "reconciling")
     assert await town.received(phone) == []
+    await town.leave(f"{name}-unknown")
 
 
 @pytest.mark.parametrize(("kind", "last"), [("duplicate", "41"), ("reorder", "42"), ("before-answer", "43")])

@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from temporalio.client import WorkflowHandle
 from temporalio.testing import TimeSkipper, TimeSkippingConfig
 
+from domain.calls import Command
 from domain.contacts import Candidate, Consent
 from domain.engagements import EngagementRequest, Timing
 from domain.ids import engagement_workflow_id
@@ -113,6 +114,12 @@ class Town:
         """Let something go wrong at the provider, by default with a send."""
         fault = {"provider": side.name, "operation": operation or side.sends, "kind": kind, **more}
         (await self.sandbox.post("/control/faults", json=fault)).raise_for_status()
+
+    async def leave(self, reference: str) -> None:
+        """Let an engagement that a test is done with end."""
+        command = Command(command_id=f"leave-{reference}", actor="test", reason="the test is over")
+        await self.service.stop("acme", reference, command)
+        await self.result(reference)
 
     async def received(self, phone: str) -> list[str]:
         """The templates of the messages that a phone received, in order."""

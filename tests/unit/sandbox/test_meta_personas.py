@@ -71,14 +71,9 @@ async def test_an_interactive_message_is_answered_like_a_template() -> None:
 async def test_a_send_without_a_token_comes_back_as_unused() -> None:
     async with playing_meta() as play:
         message = template_message()
-        at(message)["template"] = {**at(message, "template"), "components": []}
-        components = template_message()["template"]
-        assert isinstance(components, dict)
-        parameter = {"type": "action", "action": {}}
-        components["components"] = [
-            {"type": "button", "sub_type": "flow", "index": "0", "parameters": [parameter]}  # type: ignore[list-item] # JSON
-        ]
-        message["template"] = components
+        components = at(message, "template")["components"]
+        assert isinstance(components, list)
+        at(components[0])["parameters"] = [{"type": "action", "action": {}}]
         message_id(await play.send(message))
         await play.advance(minutes=1)
         assert answers_in(play.meta.values("nfm_reply")[0])["flow_token"] == "unused"
