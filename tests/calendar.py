@@ -20,8 +20,10 @@ Handle = WorkflowHandle[Any, Any]
 _LOOK = 0.005
 _LOOKS = 4000
 _SMALLEST = timedelta(milliseconds=50)
-_LEAST_FORWARD = timedelta(seconds=2)
-"""A target that real time reaches before the server looks at it is missed, and skipping would not stop any more."""
+_MARGIN = timedelta(seconds=5)
+"""A workflow is forwarded this far past what is due. While an activity runs nothing is skipped and time goes on as
+ever; a target that is passed meanwhile is missed by the server, which then skips without end (seen in 1.32.1).
+"""
 
 
 class Clock(Protocol):
@@ -128,7 +130,7 @@ class Calendar:
     async def _forward(self, handle: Handle) -> None:
         there = await self._skipper.get_current_time(handle) + self._behind[handle.id]
         if there < self.now:
-            await self._skipper.fast_forward(handle, max(self.now - there + _SMALLEST, _LEAST_FORWARD))
+            await self._skipper.fast_forward(handle, self.now - there + _MARGIN)
 
 
 def _is_busy(look: WorkflowExecutionDescription) -> bool:

@@ -13,7 +13,7 @@ import pytest
 
 pytestmark = pytest.mark.timeout(240)
 
-CANDIDATES = 10
+CANDIDATES = 19
 
 
 @asynccontextmanager

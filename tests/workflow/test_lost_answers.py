@@ -26,7 +26,7 @@ async def test_a_send_that_the_provider_never_got_is_sent_again_after_the_last_l
     play = await stage.play()
     await play.rest()
     assert (await play.snapshot()).stage == "reconciling"
-    await play.pass_time(timedelta(seconds=25))
+    await play.pass_time(timedelta(seconds=12))
     assert stage.provider.effects == [], "not before the settle time is over"
     await play.pass_time(timedelta(minutes=1))
     assert len(stage.provider.effects) == 1

@@ -24,13 +24,12 @@ from runtime.settings import LogLevel, Settings, load_settings
 from starter.batch import Asked, check_batch, read_batch, start_batch
 from starter.cli.demo.phones import Phones
 from starter.cli.demo.processes import Child, free_port, wait_for_port, wait_for_words
-from starter.cli.demo.story import Addresses, Script
+from starter.cli.demo.story import CASTS, Addresses, Script
 from starter.cli.demo.table import TENANT, Row, closing_table, live_table
 from starter.parts import service_of
 from starter.service import EngagementService
 from workflows import search_attributes
 
-LINE = "recruiting"
 LOOK_S = 0.4
 SHORT = Timing(
     reconcile_settle=timedelta(seconds=6),
@@ -130,16 +129,22 @@ class Demo:
 
     async def _start_engagements(self, service: EngagementService, phones: Phones) -> dict[str, str]:
         now = datetime.now(UTC)
-        plan, candidates = self._script.plan, self._script.candidates
-        asked, mistakes = read_batch(plan, candidates, tenant=TENANT, line=LINE, region=None)
-        asked = [Asked(request=one.request.model_copy(update={"timing": SHORT}), line=one.line) for one in asked]
-        check_batch(service, asked, mistakes, file=str(candidates), now=now)
-        numbers = {one.request.reference: one.request.candidate.phone for one in asked}
-        if set(numbers) != set(self._rows):
-            raise SetupError("examples/demo: candidates.csv and story.yaml name different references")
-        await phones.arm(numbers, self._script.story)
-        await start_batch(service, asked, now, lambda _: None)
-        self._say(f"{len(asked)} engagements started")
+        everybody: list[Asked] = []
+        numbers: dict[str, str] = {}
+        for cast in CASTS:
+            asked, mistakes = read_batch(cast.plan, cast.candidates, tenant=TENANT, line=cast.line, region=None)
+            asked = [Asked(request=one.request.model_copy(update={"timing": SHORT}), line=one.line) for one in asked]
+            check_batch(service, asked, mistakes, file=str(cast.candidates), now=now)
+            theirs = {one.request.reference: one.request.candidate.phone for one in asked}
+            if strangers := set(theirs) - set(self._rows):
+                raise SetupError(f"examples/demo/story.yaml does not know {', '.join(sorted(strangers))}")
+            await phones.arm(cast, theirs, self._script.story)
+            everybody += asked
+            numbers |= theirs
+        if missing := set(self._rows) - set(numbers):
+            raise SetupError(f"examples/demo/story.yaml names nobody's {', '.join(sorted(missing))}")
+        await start_batch(service, everybody, now, lambda _: None)
+        self._say(f"{len(everybody)} engagements started")
         return numbers
 
     async def _watch(self, service: EngagementService, phones: Phones, numbers: Mapping[str, str]) -> None:

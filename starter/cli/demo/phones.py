@@ -7,7 +7,7 @@ import httpx
 from pydantic import BaseModel
 
 from domain.model import E164
-from starter.cli.demo.story import Expected
+from starter.cli.demo.story import Cast, Expected
 
 
 class _Received(BaseModel):
@@ -28,15 +28,16 @@ class Phones:
         """Close it."""
         await self._http.aclose()
 
-    async def arm(self, numbers: Mapping[str, E164], story: Mapping[str, Expected]) -> None:
-        """Let the first send to some candidates go wrong."""
-        for reference, expected in story.items():
+    async def arm(self, cast: Cast, numbers: Mapping[str, E164], story: Mapping[str, Expected]) -> None:
+        """Let the first send to some of these candidates go wrong."""
+        for reference, number in numbers.items():
+            expected = story[reference]
             if expected.fault is None:
                 continue
             fault = {
-                "provider": "recrubo",
-                "operation": "run-create",
-                "number": numbers[reference].removeprefix("+"),
+                "provider": cast.provider,
+                "operation": cast.send,
+                "number": number.removeprefix("+"),
                 "kind": expected.fault,
                 "options": {"retry_after": 2} if expected.fault == "throttle" else {},
             }

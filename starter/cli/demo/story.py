@@ -1,6 +1,7 @@
 """What the demo is made of: the files in ``examples/demo``, with the addresses of this run filled in."""
 
 import secrets
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,6 +15,32 @@ from runtime.topology import load_topology
 from runtime.yaml_source import load_yaml_model
 
 EXAMPLES = Path(__file__).parents[3] / "examples" / "demo"
+
+
+@dataclass(frozen=True)
+class Cast:
+    """The candidates of one provider: the line that they are written to, and its name for a send in faults."""
+
+    provider: str
+    line: str
+    send: str
+
+    @property
+    def plan(self) -> Path:
+        """Their plan."""
+        return EXAMPLES / self.provider / "plan.yaml"
+
+    @property
+    def candidates(self) -> Path:
+        """Who they are."""
+        return EXAMPLES / self.provider / "candidates.csv"
+
+
+CASTS = (
+    Cast("recrubo", "recruiting", "run-create"),
+    Cast("meta", "nursing", "message-send"),
+    Cast("truora", "driving", "outbound-send"),
+)
 
 
 class Expected(Written):
@@ -43,7 +70,6 @@ class Script:
 
     def __init__(self, directory: Path, addresses: Addresses) -> None:
         self.directory, self.addresses = directory, addresses
-        self.plan, self.candidates = EXAMPLES / "plan.yaml", EXAMPLES / "candidates.csv"
         self.topology, self.sandbox = directory / "rapport.yaml", directory / "sandbox.yaml"
         self.story = load_yaml_model(EXAMPLES / "story.yaml", Story).root
         self._api_token = secrets.token_urlsafe(24)
@@ -70,7 +96,7 @@ class Script:
     def environment(self, temporal: str) -> dict[str, str]:
         """What every process of the demo is told. The secrets are the sandbox's, made up, and guard nothing."""
         sandbox = yaml.safe_load((EXAMPLES / "sandbox.yaml").read_text())
-        recrubo = sandbox["accounts"]["recrubo"][0]
+        recrubo, meta, truora = (sandbox["accounts"][cast.provider][0] for cast in CASTS)
         return {
             "TEMPORAL_ADDRESS": temporal,
             "RAPPORT_CONFIG": str(self.topology),
@@ -82,6 +108,11 @@ class Script:
             "RAPPORT_LOG__FORMAT": "json",
             "DEMO_RECRUBO_TOKEN": recrubo["token"],
             "DEMO_RECRUBO_WEBHOOK_SECRET": recrubo["webhook_secret"],
+            "DEMO_META_TOKEN": meta["token"],
+            "DEMO_META_APP_SECRET": meta["app_secret"],
+            "DEMO_META_VERIFY_TOKEN": meta["verify_token"],
+            "DEMO_TRUORA_KEY": truora["api_key"],
+            "DEMO_TRUORA_SIGNING_KEY": truora["signing_key"],
             "DEMO_ATS_SECRET": sandbox["ats"]["acme"],
             "DEMO_API_TOKEN": self._api_token,
         }
