@@ -5,6 +5,7 @@ That holds on every POSIX system and for every way to die; a parent-death signal
 Standard output gets the pid of the command, nothing else. Standard library only: this file runs without our packages.
 """
 
+import os
 import signal
 import subprocess
 import sys
@@ -42,7 +43,7 @@ def run(log: Path, command: list[str]) -> int:
 
 
 def _end_with_starter(child: "subprocess.Popen[bytes]", starter_is_gone: threading.Event) -> None:
-    while sys.stdin.buffer.read(4096):
+    while os.read(0, 4096):  # unbuffered: a thread inside a buffered read would break the interpreter's own ending
         pass
     starter_is_gone.set()
     child.terminate()

@@ -66,6 +66,7 @@ class Clock:
         self._lanes: dict[str, asyncio.Lock] = {}
         self._running: set[asyncio.Task[None]] = set()
         self._runner: asyncio.Task[None] | None = None
+        self._stopping = False
 
     def now(self) -> datetime:
         """The sandbox's time, in UTC."""
@@ -161,6 +162,7 @@ class Clock:
 
     async def stop(self) -> None:
         """End the background work; what waits is dropped."""
+        self._stopping = True  # a cancel that meets a wake-up is lost in Python 3.11's wait_for
         self.clear()
         tasks = [task for task in (self._runner, *self._running) if task is not None]
         for task in tasks:
@@ -168,7 +170,7 @@ class Clock:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _follow_the_wall_clock(self) -> None:
-        while True:
+        while not self._stopping:
             self._changed.clear()
             if self._mode is ClockMode.REAL:
                 self._start_what_is_due()

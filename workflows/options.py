@@ -63,7 +63,7 @@ def lookup_options(timing: Timing) -> CallOptions:
 
 def record_options() -> CallOptions:
     """Our own store is waited for without end: nothing sensible can be done without it."""
-    return CallOptions(timedelta(seconds=20), None, RECORD_POLICY)
+    return CallOptions(timedelta(seconds=10), None, RECORD_POLICY)
 
 
 def notice_options(timing: Timing) -> CallOptions:

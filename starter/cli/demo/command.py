@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -32,6 +33,8 @@ from workflows import search_attributes
 
 LOOK_S = 0.4
 SHORT = Timing(
+    send_start_to_close=timedelta(seconds=9),
+    lookup_start_to_close=timedelta(seconds=9),
     reconcile_settle=timedelta(seconds=6),
     provider_pause=timedelta(seconds=5),
     failure_settle=timedelta(seconds=3),
@@ -54,11 +57,19 @@ def run_demo(
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     try:
-        all_right = asyncio.run(Demo(console, directory, limit, stays=stays).run())
-    except KeyboardInterrupt:
+        all_right = asyncio.run(_until_told(Demo(console, directory, limit, stays=stays)))
+    except asyncio.CancelledError:
         console.print("ended")
         raise typer.Exit(130) from None
     raise typer.Exit(0 if all_right else 1)
+
+
+async def _until_told(demo: "Demo") -> bool:
+    """Run the demo; SIGINT and SIGTERM end it in order, also where a shell lets background jobs ignore the first."""
+    running = asyncio.create_task(demo.run())
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, running.cancel)
+    return await running
 
 
 class Demo:

@@ -10,39 +10,34 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from domain.errors import SetupError
+from runtime import supervise
 
 STOP_S = 30.0
 """Longer than a worker's grace for requests in hand."""
 
 
 class Child:
-    """One process of ours, as ``rapport NAME`` would run it, with its output in a file."""
+    """One process of ours, as ``rapport NAME`` would run it, with its output in a file. It never outlives the demo."""
 
     def __init__(self, name: str, words: list[str], environment: Mapping[str, str], log: Path) -> None:
         self.name, self.log = name, log
         self._words, self._environment = words, environment
         self._process: asyncio.subprocess.Process | None = None
+        self.pid = 0
         self.restarts = 0
 
-    @property
-    def pid(self) -> int | None:
-        """Its process id."""
-        return self._process.pid if self._process else None
-
     async def start(self) -> None:
-        """Start it, appending to its log."""
-        with self.log.open("ab") as output:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "starter.cli",
-                *self._words,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env={**os.environ, **self._environment},
-                start_new_session=True,  # Ctrl-C is for the demo, which then ends them in order
-            )
+        """Start it, appending to its log. A supervisor ends it when we are gone, however we went."""
+        self._process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", "-S", supervise.__file__, str(self.log)),
+            *(sys.executable, "-m", "starter.cli", *self._words),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env={**os.environ, **self._environment},
+            start_new_session=True,  # Ctrl-C is for the demo, which then ends them in order
+        )
+        if self._process.stdout is not None:
+            self.pid = int(await self._process.stdout.readline() or 0)
 
     def is_dead(self) -> bool:
         """Whether it has ended."""
@@ -61,12 +56,12 @@ class Child:
         if self._process is None or self.is_dead():
             return
         with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(signal.SIGTERM)
+            os.kill(self.pid, signal.SIGTERM)
         try:
             await asyncio.wait_for(self._process.wait(), STOP_S)
         except TimeoutError:
             with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
+                os.kill(self.pid, signal.SIGKILL)
             await self._process.wait()
 
     def last_words(self) -> str:

@@ -37,19 +37,21 @@ class Row:
 def live_table(rows: Mapping[str, Row], worker: str) -> Table:
     """Where each engagement stands now."""
     table = Table(title="engagements", caption=worker, caption_justify="left", title_justify="left")
+    table.add_column("line", no_wrap=True)
     table.add_column("candidate", no_wrap=True, min_width=23)
     table.add_column("stage or outcome", no_wrap=True, min_width=16)
     table.add_column("sent", justify="right")
     table.add_column("waiting for, or why", overflow="ellipsis", no_wrap=True)
     for reference, row in rows.items():
         state = state_text(row.view.summary) if row.view else Text("starting", style="dim")
-        table.add_row(reference, state, str(row.messages), _remark(row))
+        table.add_row(_line(row), reference, state, str(row.messages), _remark(row))
     return table
 
 
 def closing_table(rows: Mapping[str, Row], ui: str) -> Table:
     """How each engagement ended, why, and whether that was expected; names link to Temporal UI where links work."""
     table = Table(title="outcomes", title_justify="left")
+    table.add_column("line", no_wrap=True)
     table.add_column("candidate", no_wrap=True)
     table.add_column("outcome", no_wrap=True)
     table.add_column("messages", justify="right")
@@ -58,8 +60,13 @@ def closing_table(rows: Mapping[str, Row], ui: str) -> Table:
     for reference, row in rows.items():
         link = f"{ui}/namespaces/default/workflows/{engagement_workflow_id(TENANT, reference)}"
         outcome = outcome_text(row.view.summary.outcome if row.view else None)
-        table.add_row(Text(reference, style=f"link {link}"), outcome, str(row.messages), _verdict(row), _remark(row))
+        name = Text(reference, style=f"link {link}")
+        table.add_row(_line(row), name, outcome, str(row.messages), _verdict(row), _remark(row))
     return table
+
+
+def _line(row: Row) -> str:
+    return row.view.summary.line if row.view else ""
 
 
 def _verdict(row: Row) -> Text:

@@ -101,6 +101,15 @@ async def test_by_the_wall_clock_a_lane_keeps_its_order_and_does_not_hold_up_ano
     assert notes == ["other", "slow", "last"]
 
 
+async def test_a_clock_ends_also_while_something_waits_for_it() -> None:
+    clock = Clock()
+    await clock.start()
+    clock.schedule(3600, noting([], "x"), lane="one")
+    await asyncio.sleep(0)  # the runner takes up its wait, so that the wake-up and the end meet
+    async with asyncio.timeout(20):
+        await clock.stop()
+
+
 async def test_an_advance_is_answered_when_the_webhooks_were_answered() -> None:
     async with playing() as play:
         answered: list[str] = []
