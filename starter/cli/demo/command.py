@@ -32,6 +32,8 @@ from starter.service import EngagementService
 from workflows import search_attributes
 
 LOOK_S = 0.4
+LOG_WIDTH = 140
+"""Columns where nobody's terminal sets them: the closing table fits on lines of its own."""
 SHORT = Timing(
     send_start_to_close=timedelta(seconds=9),
     lookup_start_to_close=timedelta(seconds=9),
@@ -52,6 +54,8 @@ def run_demo(
 ) -> None:
     """Carry engagements through every end, on this machine alone: Temporal, gateway, worker, a simulated provider."""
     console = Console(highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console = Console(highlight=False, width=LOG_WIDTH)
     stays = console.is_terminal and sys.stdin.isatty() if stay is None else stay
     directory = load_settings().state_dir.absolute() / "demo"
     shutil.rmtree(directory, ignore_errors=True)
