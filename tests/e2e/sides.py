@@ -26,6 +26,9 @@ COLLECTS: dict[str, JsonValue] = {"available": "yes", "city": "Utrecht"}
 META_FLOW, META_LINE = "900000000000001", "106540352242922"
 TRUORA_LINE = "15550100001"
 
+DECLINE = "No, thanks"
+"""The label of the button that declines."""
+
 SandboxAccount = RecruboAccount | MetaAccount | TruoraAccount
 
 
@@ -77,7 +80,7 @@ class Side:
             "opening": {"template": {**variables, **self.invitation}, "flow": self.flow},
             "follow_ups": ({"after": "3d", "template": {**variables, **self.reminder}, "flow": self.flow},),
             "silence": {"after": "5d"},
-            "declined_when": ({"field": "available", "equals": "no"},),
+            "declined_when": ({"field": "available", "equals": "no"}, {"field": "text", "equals": DECLINE}),
             **changes,
         }
         return Plan.model_validate(written)
@@ -106,7 +109,14 @@ def _meta(webhook_url: str) -> MetaAccount:
         webhook_url=webhook_url,
         flows=(MetaFlow(id=META_FLOW, name="intake", screens=("WELCOME",), collects=COLLECTS),),
         templates=(
-            MetaTemplate(id="11", name="invitation", language="en", body="Hi {{1}}, two minutes?", flow_id=META_FLOW),
+            MetaTemplate(
+                id="11",
+                name="invitation",
+                language="en",
+                body="Hi {{1}}, two minutes?",
+                flow_id=META_FLOW,
+                quick_replies=(DECLINE,),
+            ),
             MetaTemplate(id="12", name="reminder", language="en", body="Hi {{1}}, still there?", flow_id=META_FLOW),
         ),
     )

@@ -27,10 +27,22 @@ PERSONAS: Table = {
     "stops": ("96", Outcome.OPTED_OUT, ONCE),
     "abandons": ("97", Outcome.NO_REPLY, TWICE),
     "answers-after-follow-up": ("98", Outcome.COMPLETED, TWICE),
+    "presses-decline": ("71", Outcome.DECLINED, ONCE),
+    "changes-answer": ("72", Outcome.COMPLETED, ONCE),
+    "blocks": ("73", Outcome.NO_REPLY, TWICE),
 }
 """Persona (the last digits of the number), how it ends, and the messages on the phone."""
 
+SEATED: dict[str, tuple[str, dict[str, object]]] = {
+    "presses-decline": ("declines", {"by_button": True}),
+    "changes-answer": ("changes-answer", {}),
+    "blocks": ("blocks", {}),
+}
+"""Personas that no number means by itself."""
+
 DIFFERENT: dict[str, Table] = {
+    # who blocks the line gets nothing more there; the other two cannot tell a block from silence
+    "meta": {"blocks": ("73", Outcome.NO_REPLY, ONCE)},
     # Truora tells that a process failed and not why, so a person looks
     "truora": {"unreachable": ("94", Outcome.HANDED_OVER, [])},
 }
@@ -59,6 +71,8 @@ def number(side: Side, last: str) -> str:
 async def test_everybody_comes_to_their_own_end_within_thirty_days(town: Town, side: Side) -> None:
     table = {**PERSONAS, **DIFFERENT.get(side.name, {})}
     phones = {persona: number(side, last) for persona, (last, _, _) in table.items()}
+    for persona, (played, options) in SEATED.items():
+        await town.seat(phones[persona], played, **options)
     for persona, phone in phones.items():
         await town.engage(side, f"{side.name}-{persona}", phone)
     await town.pass_time(timedelta(days=30))

@@ -106,6 +106,11 @@ class Town:
         """Let time pass for everybody."""
         await self.calendar.pass_time(length, self.handles.values())
 
+    async def seat(self, phone: str, persona: str, **options: object) -> None:
+        """Put a persona at a number."""
+        seat = {"number": phone.removeprefix("+"), "persona": persona, "options": options}
+        (await self.sandbox.post("/control/personas", json=seat)).raise_for_status()
+
     async def settled(self) -> None:
         """Let everybody come to rest without time passing."""
         await self.calendar.quiet(self.handles.values())

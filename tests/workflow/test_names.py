@@ -1,14 +1,17 @@
 """Names and types of activities as workflows call them are those that workers register."""
 
 import inspect
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
 from temporalio import activity, workflow
 from temporalio.workflow import ActivityHandle, _Definition
 
+from activities import sends
 from activities.lookups import LookupActivities
 from activities.records import RecordActivities
 from activities.sends import SendActivities
@@ -16,6 +19,7 @@ from domain.engagements import Timing
 from domain.outcomes import EngagementOutcome, EngagementResult, Settlement
 from domain.plans import FlowRef, TemplateRef
 from domain.sends import LedgerState
+from workflows import calls
 from workflows.calls import Calls
 from workflows.engagement import EngagementWorkflow
 
@@ -45,6 +49,17 @@ def test_the_workflow_and_its_messages_have_the_names_that_open_engagements_know
     assert set(definition.signals) == {"provider-events"}
     assert set(definition.updates) == {"stop", "hand-over", "resolve-send", "resend"}
     assert set(definition.queries) == {"snapshot"}
+
+
+def test_the_durable_logic_names_no_provider() -> None:
+    rooms = [Path(calls.__file__).parent, Path(sends.__file__).parent]
+    named = [
+        f"{path.name}: {word}"
+        for room in rooms
+        for path in sorted(room.glob("*.py"))
+        for word in re.findall(r"recrubo|whatsapp|\bmeta\b|truora|twilio", path.read_text(), re.IGNORECASE)
+    ]
+    assert named == []
 
 
 def test_callers_ask_for_what_activities_give(monkeypatch: pytest.MonkeyPatch) -> None:
