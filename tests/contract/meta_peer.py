@@ -2,8 +2,8 @@
 
 pywa is taken as it is. It has its own base URL, so the transport below carries its requests to the sandbox.
 
-**Where pywa 4.5 needs more than the handbook tells** (see `with_user_ids`): it reads nobody without a business-scoped
-user id, and no status without `contacts`. Meta sends both since April 2026; the handbook says of them that they "may
+**Where pywa 4.5 needs more than Meta's pages tell** (see `with_user_ids`): it reads nobody without a business-scoped
+user id, and no status without `contacts`. Meta sends both since April 2026; Meta's pages say of them that they "may
 accompany", and the simulator leaves them out.
 """
 

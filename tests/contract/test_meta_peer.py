@@ -82,7 +82,7 @@ async def test_a_template_with_a_flow_button_goes_from_creation_to_approval() ->
             created = await asyncio.to_thread(peer.wa.create_template, template)
             assert (created.status, created.category) == (TemplateStatus.PENDING, TemplateCategory.MARKETING)
             asked = json.loads(peer.last_asked().content)
-            asked["components"][0]["type"] = "body"  # in either case, says the handbook; pywa writes BODY
+            asked["components"][0]["type"] = "body"  # in either case, say Meta's pages; pywa writes BODY
             assert asked == new_template()
 
             with pytest.raises(WhatsAppError) as early:
@@ -98,7 +98,7 @@ async def test_a_template_with_a_flow_button_goes_from_creation_to_approval() ->
             assert sent.status is SentTemplateStatus.ACCEPTED
 
 
-async def test_a_send_is_the_handbooks_and_its_answer_is_read_alike() -> None:
+async def test_a_send_is_as_documented_and_its_answer_is_read_alike() -> None:
     renumbered = account(wa_ids={NUMBER: "15550199999"})
     async with playing_meta(renumbered) as play:
         with peering(play) as peer:
@@ -216,7 +216,7 @@ async def test_a_choice_about_marketing_is_read_alike() -> None:
 
 @pytest.mark.parametrize("kind", ["text", "status", "preference"])
 async def test_a_person_whose_number_is_hidden_is_recognised_alike(kind: str) -> None:
-    """The handbook: a user id may one day replace the number. A preference then has it in its contact only."""
+    """Meta's pages: a user id may one day replace the number. A preference then has it in its contact only."""
     hidden: JsonObject = {"profile": {"name": "Zoë"}, "user_id": USER_ID}
     async with playing_meta() as play:
         with peering(play) as peer:

@@ -1,4 +1,4 @@
-"""Where `pywa` 4.5 and the handbook differ, so that our simulator refuses one or our parser reads more than the other.
+"""Where `pywa` 4.5 and Meta's pages differ, so that our simulator refuses one or our parser reads more than the other.
 
 No warning of pywa's needs a filter: what it warns about here is part of the difference, and is asserted.
 """
@@ -80,7 +80,7 @@ async def test_pywa_writes_the_index_of_a_button_as_a_number_and_a_missing_token
             assert peer.last_asked().url == httpx.URL(f"https://graph.facebook.com/v23.0/{LINE}/messages")
 
 
-async def test_pywa_asks_for_members_and_a_summary_of_templates_that_the_handbook_does_not_know() -> None:
+async def test_pywa_asks_for_members_and_a_summary_of_templates_that_no_page_knows() -> None:
     async with playing_meta(told=False) as play:
         with peering(play) as peer:
             with pytest.raises(WhatsAppError) as read:
@@ -107,7 +107,7 @@ async def test_pywa_does_not_know_that_an_accepted_message_may_be_paused() -> No
 async def test_pywa_takes_nobody_without_a_user_id_and_no_status_without_contacts(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The handbook: a user id may accompany the phone number, and statuses are shown without contacts."""
+    """Meta's pages: a user id may accompany the phone number, and statuses are shown without contacts."""
     async with playing_meta() as play:
         with peering(play) as peer:
             await send(peer)
