@@ -3,7 +3,7 @@
 import unicodedata
 from enum import StrEnum
 
-from domain.model import E164, Instant, Model, Slug
+from domain.model import E164, Instant, Model
 
 
 class AliasKind(StrEnum):
@@ -82,10 +82,3 @@ class StopWords(Model):
 
 def _bare(text: str) -> str:
     return "".join(c for c in text.strip().casefold() if not unicodedata.category(c).startswith(("P", "S"))).strip()
-
-
-class ContactLine(Model):
-    """One conversation partner on one of our lines: the place where free text may fall back to."""
-
-    contact_id: str
-    line: Slug

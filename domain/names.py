@@ -25,7 +25,6 @@ SEND_MESSAGE = "send-message"
 
 # signals: facts, cannot be refused
 PROVIDER_EVENTS = "provider-events"
-GATE_DECISION = "gate-decision"
 CONTACT_CHANGED = "contact-changed"
 
 # updates: commands with actor and reason, may be refused

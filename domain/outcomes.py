@@ -50,4 +50,3 @@ class EngagementResult(Model):
     reference: Reference
     settlement: Settlement
     sends: int
-    late_events: int = 0

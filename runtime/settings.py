@@ -86,8 +86,6 @@ class WorkerSettings(_Section):
     max_cached_workflows: Annotated[int, Field(ge=0)] = 2000
     graceful_shutdown: Duration = timedelta(seconds=25)
     """Longer than one request may take (20 s), shorter than the start-to-close of a send (30 s)."""
-    engagement_processes: Annotated[int, Field(ge=1, le=64)] = 1
-    """Workflow tasks are CPU under the interpreter lock: one process per core."""
 
 
 class CodecSettings(_Section):

@@ -108,7 +108,7 @@ async def test_a_store_that_is_down_gets_503_and_nothing_is_half_written(
         if not broken:
             return await write(work)
 
-        def torn(connection):  # type: ignore[no-untyped-def]
+        def torn(connection):  # type: ignore[no-untyped-def]  # stands in for a driver call
             work(connection)
             raise StoreUnavailable("the disk went away before the commit")
 
