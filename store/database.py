@@ -176,12 +176,14 @@ def migration(url: str, *, host: HostIdentity | None = None) -> Iterator[Connect
 
 
 def insert_new(connection: Connection, table: Table, values: Values, key: Sequence[str]) -> bool:
-    """Insert a row unless one with the same unique ``key`` columns exists. True when this call inserted it.
+    """Insert a row unless one with the same unique columns exists. True when this call inserted it.
 
-    Of several at once exactly one inserts; the others return after that one's transaction ended.
+    ``key`` are the columns of the row that come back. Of several at once exactly one inserts; the others return after
+    that one's transaction ended.
     """
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    statement = insert(table).values(dict(values)).on_conflict_do_nothing(index_elements=list(key))
+    # No conflict target: with one, PostgreSQL raises when two transactions at once meet in another unique column first.
+    statement = insert(table).values(dict(values)).on_conflict_do_nothing()
     # a row comes back only where one was inserted; rowcount is not told alike by the drivers
     return connection.execute(statement.returning(*(table.c[name] for name in key))).first() is not None
 

@@ -13,11 +13,11 @@ from sqlalchemy import Connection, exc, insert, select, text
 
 from domain.errors import SetupError, StoreUnavailable
 from store import database as module
-from store.database import Database
+from store.database import Database, insert_new
 from store.host import HostIdentity
 from store.migrate import upgrade
-from store.tables import contacts, store_host
-from tests.unit.store.samples import NOON
+from store.tables import contacts, engagements, store_host
+from tests.unit.store.samples import NOON, a_row
 
 HERE = HostIdentity(machine="here", hostname="alpha")
 THERE = HostIdentity(machine="there", hostname="beta")
@@ -45,6 +45,22 @@ async def test_what_a_write_returns_is_committed_and_what_it_raises_undoes_it(ur
     with pytest.raises(LookupError):
         await database.write(fail)
     assert await database.read(_ids) == ["kept"]
+    await database.close()
+
+
+async def test_a_row_that_meets_another_in_any_unique_column_is_not_inserted_and_nothing_raises(url: str) -> None:
+    """Two transactions at once may meet first in a unique column that is not the key."""
+    database = await Database.open(url)
+    row = a_row("ct").model_dump()
+
+    def insert_both(connection: Connection) -> tuple[bool, bool, bool]:
+        return (
+            insert_new(connection, engagements, row, key=["tenant", "reference"]),
+            insert_new(connection, engagements, row, key=["tenant", "reference"]),
+            insert_new(connection, engagements, row | {"reference": "a-2"}, key=["tenant", "reference"]),
+        )
+
+    assert await database.write(insert_both) == (True, False, False)
     await database.close()
 
 
