@@ -2,63 +2,107 @@
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import structlog
 from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
+from temporalio.runtime import Runtime
 from temporalio.worker import PollerBehaviorAutoscaling, Worker, WorkerDeploymentConfig
 
+from activities.gates import GateActivities, TemplateActivities
 from activities.lookups import LookupActivities
 from activities.records import RecordActivities
 from activities.sends import SendActivities
 from domain.ids import ENGAGEMENTS_QUEUE, lookups_queue, sends_queue
 from domain.pacing import paces
-from domain.ports import Accounts, AtsNotifier
+from domain.plans import TemplateRef
+from domain.ports import Accounts, AtsNotifier, TemplateSpecifications
+from domain.templates import TemplateSpecification
 from domain.topology import Topology
 from providers.ats.client import StandardWebhookNotifier, ats_endpoints
 from providers.registry import build_accounts
+from runtime.gates import TemporalGates
+from runtime.line_ownership import LineOwnership
 from runtime.processes import open_process
 from runtime.secrets import resolve
 from runtime.settings import Settings, WorkerSettings, load_settings
 from store.stores import Stores
 from workflows.engagement import EngagementWorkflow
+from workflows.gate import GateWorkflow
 
 DEPLOYMENT = "rapport"
 
 
+class NoSpecifications:
+    """A process that was given no templates to submit."""
+
+    def find(self, account: str, template: TemplateRef) -> TemplateSpecification | None:
+        """None, whatever is asked for."""
+        return None
+
+
 class Workers:
-    """Every worker of one process: engagements, and one per line and account that it was given."""
+    """Every worker of one process: engagements, and one per line and account that it has the lease of."""
 
-    def __init__(
-        self, client: Client, stores: Stores, accounts: Accounts, ats: AtsNotifier, settings: WorkerSettings
+    def __init__(  # noqa: PLR0917 - the collaborators of a worker process
+        self,
+        client: Client,
+        stores: Stores,
+        accounts: Accounts,
+        ats: AtsNotifier,
+        settings: WorkerSettings,
+        specifications: TemplateSpecifications | None = None,
     ) -> None:
-        self._client, self._settings = client, settings
-        self._sends = SendActivities(accounts, stores.ledger)
-        self._lookups = LookupActivities(accounts, stores.ledger, stores.contacts, stores.templates)
+        self._client, self._settings, self._leases = client, settings, stores.leases
+        templates, holds, known = stores.templates, stores.holds, specifications or NoSpecifications()
+        self._sends = SendActivities(accounts, stores.ledger, holds)
+        self._lookups = LookupActivities(accounts, stores.ledger, stores.contacts, templates, known, holds)
         self._records = RecordActivities(stores.contacts, stores.ledger, stores.registry, ats)
+        self._gates = GateActivities(TemporalGates(client), holds, templates)
+        self._templates = TemplateActivities(accounts, templates, known, stores.submissions, holds)
 
-    def all(self, topology: Topology) -> Iterator[Worker]:
-        """Engagements first: a fatal error of any of them ends the process."""
-        yield self.engagements()
+    @asynccontextmanager
+    async def polling(self, topology: Topology) -> AsyncIterator[None]:
+        """Poll while the block lasts: engagements, and this process's share of the lines and accounts.
+
+        At the end what is in hand is finished. A fatal error of any worker ends the block, and so the process.
+        """
+        paced, meter = self._paced_queues(topology), Runtime.default().metric_meter
+        async with self.engagements(), LineOwnership(self._leases, paced, self._settings.lease, meter).polling():
+            yield
+
+    def _paced_queues(self, topology: Topology) -> dict[str, Callable[[], Worker]]:
+        """What makes the worker of each queue that only one process may poll; an account's stand together."""
+        made: dict[str, Callable[[], Worker]] = {}
         for account in topology.accounts:
             lines = topology.lines_of(account.slug)
             lookups_rate, send_rates = paces(account, lines)
-            yield self.lookups(account.slug, lookups_rate)
+            made[lookups_queue(account.slug)] = partial(self.lookups, account.slug, lookups_rate)
             for line in lines:
-                yield self.line(line.slug, send_rates[line.slug])
+                made[sends_queue(line.slug)] = partial(self.line, line.slug, send_rates[line.slug])
+        return made
 
     def engagements(self) -> Worker:
         """Workflow tasks, and the activities that touch only our own store."""
-        records = self._records
+        records, gates = self._records, self._gates
         return Worker(
             self._client,
             task_queue=ENGAGEMENTS_QUEUE,
-            workflows=[EngagementWorkflow],
-            activities=[records.admit, records.record_send, records.close, records.notify_ats],
+            workflows=[EngagementWorkflow, GateWorkflow],
+            activities=[
+                records.admit,
+                records.record_send,
+                records.close,
+                records.notify_ats,
+                gates.join_gate,
+                gates.leave_gate,
+                gates.release_waiters,
+            ],
             deployment_config=_deployment(self._settings.build_id),
             max_concurrent_workflow_tasks=self._settings.max_workflow_tasks,
             max_concurrent_activities=self._settings.max_activities,
@@ -80,6 +124,8 @@ class Workers:
             does.check_flow_run,
             does.reconcile_send,
             does.end_conversation,
+            self._templates.read_template,
+            self._templates.submit_template,
         ]
         return self._paced(lookups_queue(account), activities, rate)
 
@@ -115,8 +161,7 @@ async def run_worker(settings: Settings) -> None:
         ats = StandardWebhookNotifier(ats_endpoints(process.topology, resolve))
         stack.push_async_callback(ats.close)
         workers = Workers(process.client, process.stores, accounts, ats, settings.worker)
-        for worker in workers.all(process.topology):
-            await stack.enter_async_context(worker)
+        await stack.enter_async_context(workers.polling(process.topology))
         structlog.get_logger().info("worker_ready", lines=len(process.topology.lines), queue=ENGAGEMENTS_QUEUE)
         await _stop_signal()
         structlog.get_logger().info("worker_stopping", grace_s=settings.worker.graceful_shutdown / timedelta(seconds=1))

@@ -1,10 +1,16 @@
 """Provider calls that make nothing appear on a phone: reads, and writes that may be repeated."""
 
-from datetime import timedelta
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from weakref import WeakValueDictionary
 
 from temporalio import activity
 
 from activities.failures import application_error
+from activities.gates import marked
+from activities.scopes import Reach, ScopeHolds, logical_now
 from domain import names
 from domain.calls import (
     ConversationEnded,
@@ -18,7 +24,9 @@ from domain.calls import (
 )
 from domain.contacts import Alias, AliasKind
 from domain.errors import ProviderRejected, SendError
-from domain.ports import Accounts, ContactPolicy, SendLedger, TemplateStates
+from domain.gates import TemplateLook
+from domain.ids import template_scope
+from domain.ports import Accounts, ContactPolicy, HoldRows, SendLedger, TemplateSpecifications, TemplateStates
 from domain.sends import (
     FlowRun,
     FlowRunSearch,
@@ -30,7 +38,8 @@ from domain.sends import (
 )
 
 TEMPLATE_FRESH = timedelta(minutes=5)
-"""An approval read this long ago still counts; webhooks make it stale at once."""
+"""A reading of this age still counts; webhooks make it stale at once. One that says to wait counts without end: the
+gate looks for all who wait."""
 RECONCILE_SKEW = timedelta(seconds=30)
 """Clock difference that reconciliation allows between the provider and us (A-R11)."""
 
@@ -38,32 +47,64 @@ RECONCILE_SKEW = timedelta(seconds=30)
 class LookupActivities:
     """What an engagement asks providers, over whichever accounts this worker was given."""
 
-    def __init__(
-        self, accounts: Accounts, ledger: SendLedger, contacts: ContactPolicy, templates: TemplateStates
+    def __init__(  # noqa: PLR0917 - ports are given by name or position, each is one collaborator
+        self,
+        accounts: Accounts,
+        ledger: SendLedger,
+        contacts: ContactPolicy,
+        templates: TemplateStates,
+        specifications: TemplateSpecifications,
+        holds: HoldRows,
     ) -> None:
         self._accounts, self._ledger, self._contacts, self._templates = accounts, ledger, contacts, templates
+        self._specifications, self._scopes = specifications, ScopeHolds(holds)
+        self._reading: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @activity.defn(name=names.ENSURE_TEMPLATE_APPROVED)
     async def ensure_template_approved(self, question: TemplateQuestion) -> TemplateReading:
-        """How the template stands, from our own row while that is fresh, else from the provider."""
+        """How the template stands, from our own row while that counts, else from the provider.
+
+        Of many who ask at once one reads and the others take what it read: an account's lookups are one process's.
+        """
+        scope = template_scope(question.account, question.template.name, question.template.language)
+        lock = self._reading.setdefault(scope, asyncio.Lock())
         try:
-            known = await self._templates.read(question.account, question.template)
-            if known is not None:
-                reading, read_at = known
-                if reading.template_status.sends and question.at - read_at <= TEMPLATE_FRESH:
-                    return reading
-            provider = self._accounts.provider(question.account)
-            reading = await provider.read_template(question.template, question.flow)
-            await self._templates.write(question.account, question.template, reading, question.at)
+            async with lock:
+                return await self._template(question)
         except SendError as error:
             raise application_error(error) from None
-        return reading
+
+    async def _template(self, question: TemplateQuestion) -> TemplateReading:
+        look = TemplateLook(
+            account=question.account, template=question.template, flow=question.flow, at=logical_now(question.at)
+        )
+        known = await self._templates.read(look.account, look.template)
+        if known is not None:
+            reading, read_at = known
+            if reading.template_status.waits or look.at - read_at <= TEMPLATE_FRESH:
+                return marked(reading, look.model_copy(update={"at": read_at}), self._specifications)
+        reach = Reach(look.account)
+        async with self._asking(reach, look.at):
+            reading = await self._accounts.provider(look.account).read_template(look.template, look.flow)
+        await self._templates.write(look.account, look.template, reading, look.at)
+        kept = await self._templates.read(look.account, look.template)
+        return marked(kept[0] if kept else reading, look, self._specifications)
+
+    @asynccontextmanager
+    async def _asking(self, reach: Reach, at: datetime) -> AsyncIterator[None]:
+        """Around every provider call: a scope that is held is not asked, and what it answers for all holds all."""
+        await self._scopes.check(reach, at)
+        try:
+            yield
+        except SendError as error:
+            raise await self._scopes.remember(error, reach, at) from None
 
     @activity.defn(name=names.OPEN_THREAD)
     async def open_thread(self, request: ThreadRequest) -> MessageThread:
         """Find or open the thread with a person, and remember it as one of their aliases."""
         try:
-            thread = await self._accounts.provider(request.account).open_thread(request.address)
+            async with self._asking(Reach(request.account, request.line), logical_now(request.at)):
+                thread = await self._accounts.provider(request.account).open_thread(request.address)
             alias = Alias(kind=AliasKind.THREAD, value=thread.thread_id, scope=request.account)
             await self._contacts.learn(LearnedAliases(contact_id=request.contact_id, aliases=(alias,)))
         except SendError as error:
@@ -74,7 +115,8 @@ class LookupActivities:
     async def check_flow_run(self, question: RunQuestion) -> FlowRun:
         """How a flow run stands now, by the provider's own word."""
         try:
-            return await self._accounts.provider(question.account).read_flow_run(question.run_id)
+            async with self._asking(Reach(question.account), logical_now(question.at)):
+                return await self._accounts.provider(question.account).read_flow_run(question.run_id)
         except SendError as error:
             raise application_error(error) from None
 
@@ -90,7 +132,8 @@ class LookupActivities:
     async def end_conversation(self, request: EndConversation) -> ConversationEnded:
         """Cancel what the provider still runs, so that its bot does not go on after the engagement."""
         try:
-            status = await self._accounts.provider(request.account).end_conversation(request)
+            async with self._asking(Reach(request.account), logical_now(request.at)):
+                status = await self._accounts.provider(request.account).end_conversation(request)
         except SendError as error:
             raise application_error(error) from None
         return ConversationEnded(run_status=status)
@@ -102,7 +145,9 @@ class LookupActivities:
         if entry.state in (LedgerState.SENT, LedgerState.NOT_SENT, LedgerState.REJECTED):
             return Reconciled(state=entry.state, receipt=_receipt(entry))
         try:
-            found = await self._accounts.provider(request.account).find_flow_runs(await self._search(request, entry))
+            search = await self._search(request, entry)
+            async with self._asking(Reach(request.account), logical_now(request.at)):
+                found = await self._accounts.provider(request.account).find_flow_runs(search)
         except ProviderRejected as refused:
             if refused.scope.is_shared:
                 raise

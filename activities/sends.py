@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from temporalio import activity
 
 from activities.failures import application_error, failure_of
+from activities.scopes import Reach, ScopeHolds, logical_now
 from activities.unbroken import unbroken
 from domain import names
 from domain.errors import (
@@ -17,7 +18,7 @@ from domain.errors import (
     SetupError,
     StoreUnavailable,
 )
-from domain.ports import Accounts, MessagingProvider, SendLedger
+from domain.ports import Accounts, HoldRows, MessagingProvider, SendLedger
 from domain.sends import LedgerState, Send, SendClaim, SendNames, SendReceipt
 
 Request = Callable[[MessagingProvider, SendNames], Awaitable[SendReceipt]]
@@ -27,9 +28,14 @@ class SendActivities:
     """The sends of an engagement, over whichever accounts this worker was given."""
 
     def __init__(
-        self, accounts: Accounts, ledger: SendLedger, request_limit: timedelta = timedelta(seconds=20)
+        self,
+        accounts: Accounts,
+        ledger: SendLedger,
+        holds: HoldRows,
+        request_limit: timedelta = timedelta(seconds=20),
     ) -> None:
         self._accounts, self._ledger, self._limit = accounts, ledger, request_limit
+        self._scopes = ScopeHolds(holds)
 
     @activity.defn(name=names.TRIGGER_FLOW)
     async def trigger_flow(self, send: Send) -> SendReceipt:
@@ -48,7 +54,7 @@ class SendActivities:
     async def _attempt(self, send: Send, request: Request) -> SendReceipt:
         try:
             provider = self._accounts.provider(send.account)
-            claim = await self._ledger.claim(send)
+            claim = await self._ledger.claim(send, logical_now(send.at))
         except SetupError as unset:
             raise application_error(ProviderUnavailable(str(unset), code="not-configured")) from None
         except SendError as refused:
@@ -65,11 +71,13 @@ class SendActivities:
         try:
             receipt = await unbroken(call, self._limit)
         except ProviderRejected as error:
+            await self._hold_scope(error, send)
             await self._settle(claim, LedgerState.REJECTED, send, error=error)
             raise application_error(error) from None
         except NotSent as error:
+            heard = await self._hold_scope(error, send)
             await self._settle(claim, LedgerState.NOT_SENT, send, error=error)
-            raise application_error(error) from None
+            raise application_error(heard) from None
         except Exception as error:
             unknown = error if isinstance(error, OutcomeUnknown) else _no_answer(error)
             await self._settle(claim, LedgerState.UNKNOWN, send, error=unknown)
@@ -79,6 +87,15 @@ class SendActivities:
         )
         recorded = await self._settle(claim, LedgerState.SENT, send, receipt=kept)
         return kept.model_copy(update={"recorded": recorded})
+
+    async def _hold_scope(self, error: SendError, send: Send) -> SendError:
+        """Before the row is settled, so that nobody claims in between. Without the hold others ask the provider too."""
+        reach = Reach(send.account, send.line, send.flow, send.template)
+        try:
+            return await self._scopes.remember(error, reach, logical_now(send.at))
+        except StoreUnavailable:
+            activity.logger.warning("hold_not_recorded", extra={"send_key": send.key, "scope": error.scope.value})
+            return error
 
     async def _settle(
         self,

@@ -45,6 +45,8 @@ class Timing(Written):
     """How long a step rests after its retries were used up, before it is tried again."""
     template_poll: Duration = timedelta(minutes=1)
     template_poll_ceiling: Duration = timedelta(minutes=10)
+    gate_rejoin: Duration = timedelta(hours=12)
+    """How long an engagement trusts that its gate still knows of it; then it joins once more."""
     reconcile_settle: Duration = timedelta(seconds=60)
     """From a lost answer to the last look at the provider (A-R11)."""
     reconcile_reads: int = 3

@@ -1,7 +1,11 @@
 """Ids are functions of what they name: equal on every attempt, free of personal data, safe in a URL."""
 
+from domain import names
+
 ENGAGEMENTS_QUEUE = "engagements"
 """Task queue of the workflow and of the activities that touch only our own store."""
+
+_GATE = "gate:"
 
 
 def engagement_workflow_id(tenant: str, reference: str) -> str:
@@ -42,3 +46,18 @@ def line_scope(line: str) -> str:
 def account_scope(account: str) -> str:
     """Key under which everything that waits for one account waits."""
     return f"account:{account}"
+
+
+def gate_workflow_id(scope_key: str) -> str:
+    """Temporal's id of the gate at which everything of this scope waits."""
+    return f"{_GATE}{scope_key}"
+
+
+def is_gate(workflow_id: str) -> bool:
+    """Whether a workflow of this id is a gate."""
+    return workflow_id.startswith(_GATE)
+
+
+def signal_for(workflow_id: str) -> str:
+    """The signal by which a workflow of this id hears of provider events."""
+    return names.TEMPLATE_STATUS if is_gate(workflow_id) else names.PROVIDER_EVENTS

@@ -5,12 +5,16 @@ They stand in the histories of open engagements, so renaming a class or a functi
 
 # workflows
 CANDIDATE_ENGAGEMENT = "candidate-engagement"
+GATE = "gate"
 
 # activities on the engagements queue: they touch only our own store
 ADMIT_ENGAGEMENT = "admit-engagement"
 RECORD_SEND = "record-send"
 CLOSE_ENGAGEMENT = "close-engagement"
 NOTIFY_ATS = "notify-ats"
+JOIN_GATE = "join-gate"
+LEAVE_GATE = "leave-gate"
+RELEASE_WAITERS = "release-waiters"
 
 # activities on a lookups queue: provider calls that send nothing
 ENSURE_TEMPLATE_APPROVED = "ensure-template-approved"
@@ -18,6 +22,8 @@ OPEN_THREAD = "open-thread"
 CHECK_FLOW_RUN = "check-flow-run"
 RECONCILE_SEND = "reconcile-send"
 END_CONVERSATION = "end-conversation"
+READ_TEMPLATE = "read-template"
+SUBMIT_TEMPLATE = "submit-template"
 
 # activities on a sends queue: exactly one request that can make a message appear on a phone
 TRIGGER_FLOW = "trigger-flow"
@@ -26,12 +32,20 @@ SEND_MESSAGE = "send-message"
 # signals: facts, cannot be refused
 PROVIDER_EVENTS = "provider-events"
 CONTACT_CHANGED = "contact-changed"
+GATE_DECISION = "gate-decision"
+JOIN = "join"
+LEAVE = "leave"
+TEMPLATE_STATUS = "template-status"
 
 # updates: commands with actor and reason, may be refused
 STOP = "stop"
 HAND_OVER = "hand-over"
 RESOLVE_SEND = "resolve-send"
 RESEND = "resend"
+RELEASE = "release"
+REJECT = "reject"
+RECHECK = "recheck"
+RESUBMIT = "resubmit"
 
 # query
 SNAPSHOT = "snapshot"

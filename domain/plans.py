@@ -115,6 +115,13 @@ class UnexpectedText(StrEnum):
     ANSWER = "answer"
 
 
+class CategoryChange(StrEnum):
+    """What happens when a provider moves a template to another category, which costs and reaches otherwise."""
+
+    HOLD = "hold"
+    GO_ON = "go-on"
+
+
 class Plan(Written):
     """How one engagement goes. An edited plan never changes a running engagement: this is the copy it runs by."""
 
@@ -125,6 +132,8 @@ class Plan(Written):
     silence: Silence
     declined_when: tuple[AnswerRule, ...] = ()
     unexpected_text: UnexpectedText = UnexpectedText.KEEP_WAITING
+    category_change: CategoryChange = CategoryChange.HOLD
+    """``hold``: a person agrees first; ``go-on``: it is sent, and the decision log says so."""
     step_expiry: Duration = Field(default="7d", validate_default=True)
     """How long one send may wait for its template, its provider or its line before it is no longer worth sending."""
     longest: Duration = Field(default="60d", validate_default=True)

@@ -9,6 +9,8 @@ from typing import Protocol
 from domain.calls import Admission, AdmissionRequest, AtsNotice, CloseRequest, EndConversation, LearnedAliases
 from domain.engagements import Capabilities
 from domain.events import FlowRunStatus, ParsedDelivery
+from domain.gates import GateDecision, JoinRequest, LeaveRequest
+from domain.holds import HoldRow
 from domain.model import E164, Instant
 from domain.plans import FlowRef, TemplateRef
 from domain.sends import (
@@ -24,6 +26,7 @@ from domain.sends import (
     SendReceipt,
     TemplateReading,
 )
+from domain.templates import SubmissionState, TemplateSpecification
 
 
 class MessagingProvider(Protocol):
@@ -41,6 +44,14 @@ class MessagingProvider(Protocol):
 
     async def read_template(self, template: TemplateRef, flow: FlowRef | None) -> TemplateReading:
         """The template's present state; a template that does not exist reads as MISSING."""
+        ...
+
+    async def submit_template(self, specification: TemplateSpecification) -> TemplateReading:
+        """Create the template at the provider: one request. Its state is then as good as read.
+
+        Raises ``ProviderRejected`` (also where the provider cannot create templates), ``ProviderUnavailable`` when it
+        is known not to be created, ``OutcomeUnknown`` when the answer was lost.
+        """
         ...
 
     async def open_thread(self, address: E164) -> MessageThread:
@@ -102,11 +113,13 @@ class WebhookReader(Protocol):
 class SendLedger(Protocol):
     """One row per send key, claimed before the call; the same rows tie webhooks to engagements."""
 
-    async def claim(self, send: Send) -> SendClaim:
-        """Check opt-out, pauses, caps and holds and record the intent, in one transaction.
+    async def claim(self, send: Send, at: Instant | None = None) -> SendClaim:
+        """Check opt-out, pauses, caps, holds and the template and record the intent, in one transaction.
 
-        A row that is ``sent`` comes back with its receipt. Raises ``PolicyRefused`` (nothing recorded but the
-        refusal), ``ProviderRejected`` for a row that was rejected, ``OutcomeUnknown`` for ``calling`` and ``unknown``.
+        ``at`` is the instant at which holds are judged: ``send.at`` is that of the first attempt. A row that is
+        ``sent`` comes back with its receipt. Raises ``PolicyRefused`` and, for a hold that is over soon,
+        ``ProviderUnavailable`` (nothing recorded but the refusal), ``ProviderRejected`` for a row that was rejected,
+        ``OutcomeUnknown`` for ``calling`` and ``unknown``.
         """
         ...
 
@@ -166,6 +179,74 @@ class TemplateStates(Protocol):
 
     async def write(self, account: str, template: TemplateRef, reading: TemplateReading, at: Instant) -> None:
         """Keep a reading made at ``at``."""
+        ...
+
+    async def accept_category(self, account: str, template: TemplateRef) -> None:
+        """A person agreed to the category that the template has now: it is no longer a change."""
+        ...
+
+
+class TemplateSpecifications(Protocol):
+    """The templates that this process could submit."""
+
+    def find(self, account: str, template: TemplateRef) -> TemplateSpecification | None:
+        """The specification of this name and language for an account's provider and line; None when there is none."""
+        ...
+
+
+class TemplateSubmissions(Protocol):
+    """One row per template that we submitted, claimed before the call: nothing is submitted twice."""
+
+    async def claim(
+        self, account: str, template: TemplateRef, fingerprint: str, at: Instant, *, again: bool = False
+    ) -> bool:
+        """Record the intent, in one transaction. True: submit now. False: it was submitted before.
+
+        A row that was refused may be claimed again when the fingerprint of the specification differs or with
+        ``again``. Raises ``OutcomeUnknown`` for a row whose submission is under way or in doubt, unless ``again``.
+        """
+        ...
+
+    async def settle(
+        self, account: str, template: TemplateRef, state: SubmissionState, reason: str, at: Instant
+    ) -> None:
+        """Write how the claimed submission ended, or what a later look found out."""
+        ...
+
+
+class HoldRows(Protocol):
+    """What stops sends of a whole scope. The claim of every send reads the same rows."""
+
+    async def hold(self, hold: HoldRow) -> None:
+        """Stop everything of this scope from the next claim on; a hold that is there is replaced."""
+        ...
+
+    async def standing(self, scope_keys: Sequence[str], at: Instant) -> HoldRow | None:
+        """The first of these scopes that is held at ``at``; None when none is."""
+        ...
+
+    async def let_try(self, scope_key: str, workflow_id: str) -> None:
+        """Let one engagement pass the hold, to see whether it is over."""
+        ...
+
+    async def lift(self, scope_key: str) -> None:
+        """Lift a hold; lifting what is not held is harmless."""
+        ...
+
+
+class Gates(Protocol):
+    """Gates and those who wait there, as workflows."""
+
+    async def join(self, request: JoinRequest) -> None:
+        """Wait at a gate, which is opened when there is none. Repeating is harmless. Raises ``ProviderUnavailable``."""
+        ...
+
+    async def leave(self, request: LeaveRequest) -> None:
+        """Wait no longer; a gate that is gone is left already."""
+        ...
+
+    async def decide(self, workflow_id: str, decision: GateDecision) -> bool:
+        """Tell one who waits. False when it is no longer there. Raises ``ProviderUnavailable``: try again."""
         ...
 
 

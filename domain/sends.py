@@ -173,6 +173,11 @@ class TemplateStatus(StrEnum):
         """Whether waiting is in vain unless a person acts."""
         return self in (TemplateStatus.REJECTED, TemplateStatus.DISABLED, TemplateStatus.DELETED)
 
+    @property
+    def waits(self) -> bool:
+        """Whether it may become APPROVED by itself, so that waiting makes sense."""
+        return not self.sends and not self.is_refusal and self is not TemplateStatus.MISSING
+
 
 class TemplateReading(Model):
     """What the provider says of a template. ``variables`` is None where the reading does not tell them."""
@@ -185,3 +190,14 @@ class TemplateReading(Model):
     variables: int | None = None
     flow_missing: bool = False
     """The template starts a flow and neither it nor the plan names one."""
+    asked_category: str = ""
+    """The category that was asked for, or the first that was seen."""
+    read_at: Instant | None = None
+    """When the provider said so; None where that is not known."""
+    can_submit: bool = False
+    """The provider has no such template, and we have its specification."""
+
+    @property
+    def category_changed(self) -> bool:
+        """Whether the provider moved the template to another category than was asked for."""
+        return bool(self.category and self.asked_category) and self.category != self.asked_category

@@ -15,6 +15,8 @@ class HoldView(Model):
     rule: str
     reason: str
     since: Instant
+    gate: str = ""
+    """Workflow id of the gate at which it waits with others."""
 
 
 class SendView(Model):

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from domain.calls import Command, CommandResult, ResolveSend
 from domain.events import FlowRunStatus, MessageStatus, ProviderEvent, ProviderEvents
+from domain.gates import GateDecision
 from domain.model import Instant, JsonValue, Model
 from domain.outcomes import Decision, EngagementOutcome, Settlement
 from domain.sends import LedgerState, MessageThread, SendReceipt
@@ -37,6 +38,8 @@ class Hold(Model):
     rule: str
     reason: str
     since: Instant
+    gate: str = ""
+    """Workflow id of the gate at which the engagement waits with others."""
 
 
 class SendRecord(BaseModel):
@@ -68,8 +71,12 @@ class SendRecord(BaseModel):
         return self.with_flow and self.state is LedgerState.SENT and not (self.run_status and self.run_status.is_end)
 
     def advance_run(self, status: FlowRunStatus) -> bool:
-        """Take a run status that ranks higher; the first end wins. True when it changed anything."""
-        if self.run_status is not None and (self.run_status.is_end or status.rank <= self.run_status.rank):
+        """Take a run status that ranks higher; the first end wins, but an answer outlives silence and error.
+
+        True when it changed anything.
+        """
+        known = self.run_status
+        if known is not None and status.rank <= known.rank and not status.outlives(known):
             return False
         self.run_status = status
         return True
@@ -110,10 +117,18 @@ class EngagementState(BaseModel):
     resolutions: list[ResolveSend] = Field(default_factory=list)
     resend_wanted: bool = False
     unconfirmed_run: str = ""
+    held_back: list[ProviderEvent] = Field(default_factory=list)
+    """Texts that came while an end is being confirmed: the answers of the run, if it has any, go first."""
     failed_run_since: Instant | None = None
     decisions: list[Decision] = Field(default_factory=list)
     decisions_dropped: int = 0
     hold: Hold | None = None
+    gate: str = ""
+    """Workflow id of the gate that was joined and not left yet."""
+    gate_decision: GateDecision | None = None
+    trial_of: str = ""
+    """The gate that let us go first and alone, and waits to hear how it went."""
+    accepted_category: str = ""
     needs_human: bool = False
     settlement: Settlement | None = None
     conversation_ended: bool = False
@@ -126,6 +141,11 @@ class EngagementState(BaseModel):
             if event.key not in self.seen:
                 self.seen.append(event.key)
                 self.unread.append(event)
+
+    def hear_gate(self, decision: GateDecision) -> None:
+        """Keep a decision of the gate that we wait at; one of another gate is of no use any more."""
+        if decision.gate == self.gate:
+            self.gate_decision = decision
 
     def remembered(self, command_id: str) -> CommandResult | None:
         """What became of a command that came before."""
@@ -173,11 +193,11 @@ class EngagementState(BaseModel):
         self.needs_human = False
         self.log(at, rule, f"{outcome}: {reason}", actor)
 
-    def put_on_hold(self, at: datetime, rule: str, reason: str) -> None:
+    def put_on_hold(self, at: datetime, rule: str, reason: str, gate: str = "") -> None:
         """Wait with a stated reason; the instant stays when the reason does."""
-        if self.hold is None or (self.hold.rule, self.hold.reason) != (rule, reason):
-            self.hold = Hold(rule=rule, reason=reason, since=at)
-            self.log(at, rule, f"held: {reason}")
+        if self.hold is None or (self.hold.rule, self.hold.reason, self.hold.gate) != (rule, reason, gate):
+            self.hold = Hold(rule=rule, reason=reason, since=at, gate=gate)
+            self.log(at, rule, f"held: {reason}" + (f", at {gate}" if gate else ""))
 
     def release(self, at: datetime, why: str) -> None:
         """End a hold."""

@@ -27,6 +27,10 @@ PASSED_THROUGH = {
     "domain": "pure values and rules: no clock, no environment, no state that one run could leave to another",
     "workflows.calls": "typed callers of activities: constants and functions, the state is handed in",
     "workflows.endings": "pure reading of errors",
+    "workflows.gate_calls": "typed callers of a gate's activities: the gate is handed in",
+    "workflows.gate_looking": "a class per run, made by the workflow; nothing at module level but constants",
+    "workflows.gate_story": "pure text from state",
+    "workflows.gates": "a class per run, made by the workflow; nothing at module level but constants",
     "workflows.holding": "a class per run, made by the workflow; nothing at module level but constants",
     "workflows.listening": "the same",
     "workflows.options": "retry policies and timeouts: constants",
@@ -34,6 +38,7 @@ PASSED_THROUGH = {
     "workflows.reconciling": "the same",
     "workflows.search_attributes": "search attribute keys: constants",
     "workflows.sending": "a class per run, made by the workflow; nothing at module level but constants",
+    "workflows.steps": "a value",
     "workflows.story": "pure text from state",
 }
 """Modules that a workflow run shares with the process in place of loading its own copy, each with the reason.

@@ -1,19 +1,23 @@
 """What stops sends besides the person: holds on a template, flow, line or account, and pauses of a tenant or a line."""
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from enum import StrEnum
 
-from sqlalchemy import Connection, and_, delete, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, delete, or_, select, update
 
 from domain import ids
-from domain.errors import PolicyRefused, Scope
+from domain.errors import NotSent, PolicyRefused, ProviderUnavailable, Scope
+from domain.holds import SHORT_WAIT, HoldRow
 from domain.model import Instant, Model
 from domain.sends import Send
-from store.database import Database, put
+from store.database import Database, insert_new, put
 from store.tables import holds, pauses
 
 HELD = "held"
 PAUSED = "paused"
+
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class PauseScope(StrEnum):
@@ -21,16 +25,6 @@ class PauseScope(StrEnum):
 
     TENANT = "tenant"
     LINE = "line"
-
-
-class Hold(Model):
-    """A hold row. ``scope_key`` is one of ``domain.ids``' scopes; without ``until`` it stays until it is released."""
-
-    scope_key: str
-    until: Instant | None = None
-    reason: str
-    actor: str = ""
-    at: Instant
 
 
 class Pause(Model):
@@ -44,25 +38,41 @@ class Pause(Model):
 
 
 class Holds:
-    """Holds and pauses in the store. Every method may raise ``StoreUnavailable``."""
+    """Holds and pauses in the store, port ``HoldRows``. Every method may raise ``StoreUnavailable``."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def hold(self, hold: Hold) -> None:
-        """Stop everything of this scope from the next claim on; a hold that is there is replaced."""
-        await self._database.write(lambda connection: put(connection, holds, hold.model_dump(), key=["scope_key"]))
+    async def hold(self, hold: HoldRow) -> None:
+        """Stop everything of this scope from the next claim on.
 
-    async def release(self, scope_key: str) -> None:
-        """Lift a hold; lifting what is not held is harmless."""
-        statement = delete(holds).where(holds.c.scope_key == scope_key)
+        A hold that is there is replaced by a newer one; an older one, told late, changes nothing. A throttle never
+        shortens what holds longer, or without end: of that one only the trial ends, since it was refused again. What a
+        person holds (``actor``) replaces in any case.
+        """
+        await self._database.write(lambda connection: hold_within(connection, hold))
+
+    async def standing(self, scope_keys: Sequence[str], at: datetime) -> HoldRow | None:
+        """The first of these scopes that is held at ``at``; None when none is."""
+        wanted = select(holds).where(holds.c.scope_key.in_(scope_keys), _in_force(at))
+        rows = await self._database.read(lambda connection: connection.execute(wanted).mappings().all())
+        found = {row["scope_key"]: HoldRow.model_validate(dict(row)) for row in rows}
+        return next((found[key] for key in scope_keys if key in found), None)
+
+    async def let_try(self, scope_key: str, workflow_id: str) -> None:
+        """Let one engagement pass the hold, to see whether it is over; only the last one named may."""
+        statement = update(holds).where(holds.c.scope_key == scope_key).values(trial=workflow_id)
         await self._database.write(lambda connection: connection.execute(statement))
 
-    async def active(self, at: datetime) -> tuple[Hold, ...]:
+    async def lift(self, scope_key: str) -> None:
+        """Lift a hold; lifting what is not held is harmless."""
+        await self._database.write(lambda connection: lift_within(connection, scope_key))
+
+    async def active(self, at: datetime) -> tuple[HoldRow, ...]:
         """Every hold that is in force at ``at``."""
-        wanted = select(holds).where(or_(holds.c.until.is_(None), holds.c.until > at)).order_by(holds.c.scope_key)
+        wanted = select(holds).where(_in_force(at)).order_by(holds.c.scope_key)
         rows = await self._database.read(lambda connection: connection.execute(wanted).mappings().all())
-        return tuple(Hold.model_validate(dict(row)) for row in rows)
+        return tuple(HoldRow.model_validate(dict(row)) for row in rows)
 
     async def pause(self, pause: Pause) -> None:
         """Let nothing of a tenant or a line leave until it is resumed."""
@@ -81,9 +91,48 @@ class Holds:
         return tuple(Pause.model_validate(dict(row)) for row in rows)
 
 
-def refusal_within(connection: Connection, send: Send) -> PolicyRefused | None:
-    """The pause or hold that stops ``send`` at ``send.at``; None when nothing does."""
-    return _paused(connection, send) or _held(connection, send)
+def hold_within(connection: Connection, hold: HoldRow) -> None:
+    """``Holds.hold`` inside a transaction of the caller's."""
+    values = hold.model_dump()
+    if insert_new(connection, holds, values, key=["scope_key"]):
+        return
+    this = holds.c.scope_key == hold.scope_key
+    row = connection.execute(select(holds).where(this).with_for_update()).mappings().one_or_none()
+    if row is None:  # lifted in between
+        put(connection, holds, values, key=["scope_key"])
+        return
+    stands = HoldRow.model_validate(dict(row))
+    if hold.at < stands.at:
+        return
+    shorter = hold.until is not None and (stands.until is None or hold.until < stands.until)
+    told = {"trial": ""} if shorter and not hold.actor else values
+    connection.execute(update(holds).where(this).values(**told))
+
+
+def end_within(connection: Connection, scope_key: str, at: datetime, code: str) -> None:
+    """What held a scope until ``at`` is over, by the same clock that told its beginning; a person's hold stays.
+
+    The row stays too, in force at no time: a hold from before, told late, finds something newer.
+    """
+    over = HoldRow(scope_key=scope_key, until=_LONG_AGO, code=code, reason="over", at=at).model_dump()
+    if insert_new(connection, holds, over, key=["scope_key"]):
+        return
+    older = and_(holds.c.scope_key == scope_key, holds.c.at <= at, holds.c.actor == "")
+    connection.execute(update(holds).where(older).values(**over))
+
+
+def lift_within(connection: Connection, scope_key: str) -> None:
+    """``Holds.lift`` inside a transaction of the caller's."""
+    connection.execute(delete(holds).where(holds.c.scope_key == scope_key))
+
+
+def refusal_within(connection: Connection, send: Send, at: datetime) -> NotSent | None:
+    """The pause or hold that stops ``send`` at ``at``; None when nothing does.
+
+    A hold that lets this engagement try does not count. One that is over within ``SHORT_WAIT`` is told as
+    ``ProviderUnavailable`` with the time that is left, any other as ``PolicyRefused`` with the scope to wait for.
+    """
+    return _paused(connection, send) or _held(connection, send, at)
 
 
 def _paused(connection: Connection, send: Send) -> PolicyRefused | None:
@@ -106,20 +155,32 @@ def _paused(connection: Connection, send: Send) -> PolicyRefused | None:
     return PolicyRefused(f"Tenant {send.tenant} is paused: resume it to send", code=PAUSED)
 
 
-def _held(connection: Connection, send: Send) -> PolicyRefused | None:
+def _held(connection: Connection, send: Send, at: datetime) -> NotSent | None:
     keys = _scope_keys(send)
     rows = connection.execute(
         select(holds.c.scope_key, holds.c.until).where(
-            holds.c.scope_key.in_(keys), or_(holds.c.until.is_(None), holds.c.until > send.at)
+            holds.c.scope_key.in_(keys), _in_force(at), holds.c.trial != send.workflow_id
         )
     ).all()
     if not rows:
         return None
     until_of: dict[str, datetime | None] = {row.scope_key: row.until for row in rows}
-    widest = next(key for key in keys if key in until_of)
-    until = until_of[widest]
-    end = "until it is released" if until is None else f"until {until.isoformat(timespec='seconds')}"
-    return PolicyRefused(f"{widest} is held {end}", scope=keys[widest], code=HELD)
+    short = {key: until - at for key, until in until_of.items() if until is not None and until - at <= SHORT_WAIT}
+    gated = next((key for key in keys if key in until_of and key not in short), None)
+    if gated is None:
+        longest = max(short, key=lambda key: short[key])
+        return ProviderUnavailable(
+            f"{longest} is held {_end(until_of[longest])}", scope=keys[longest], code=HELD, retry_after=short[longest]
+        )
+    return PolicyRefused(f"{gated} is held {_end(until_of[gated])}", scope=keys[gated], code=HELD)
+
+
+def _end(until: datetime | None) -> str:
+    return "until it is released" if until is None else f"until {until.isoformat(timespec='seconds')}"
+
+
+def _in_force(at: datetime) -> ColumnElement[bool]:
+    return or_(holds.c.until.is_(None), holds.c.until > at)
 
 
 def _scope_keys(send: Send) -> dict[str, Scope]:

@@ -12,7 +12,16 @@ import structlog
 from sqlalchemy import Connection, RowMapping, select, update
 
 from domain.contacts import Alias, AliasKind
-from domain.errors import NotAllowed, NotFound, OutcomeUnknown, PolicyRefused, ProviderRejected, Scope, SendError
+from domain.errors import (
+    NotAllowed,
+    NotFound,
+    NotSent,
+    OutcomeUnknown,
+    PolicyRefused,
+    ProviderRejected,
+    Scope,
+    SendError,
+)
 from domain.sends import LedgerEntry, LedgerState, Send, SendClaim, SendFailure, SendNames, SendReceipt
 from store.aliases import learn_within
 from store.contacts import OPTED_OUT, UNKNOWN_CONTACT
@@ -21,6 +30,7 @@ from store.holds import refusal_within
 from store.keys import KeyRing
 from store.leave import Reach, opt_out_in_force
 from store.tables import contacts, sends
+from store.templates import template_refusal_within
 
 _IDS = ("run_id", "message_id", "session_id", "thread_id")
 _CLAIMABLE = (LedgerState.FREE, LedgerState.NOT_SENT)
@@ -37,15 +47,18 @@ class Ledger:
         self._database = database
         self._keys = keys
 
-    async def claim(self, send: Send) -> SendClaim:
+    async def claim(self, send: Send, at: datetime | None = None) -> SendClaim:
         """Take the right to make one request for ``send.key``, or hear why not; see the port.
 
-        What stands in the row is judged first, so a send that may have left is never told as refused. Then, at
-        ``send.at``: ``PolicyRefused`` with code ``unknown-contact``, ``opted-out``, ``paused`` or ``held``. A refusal
-        is written to the row, whose state stays as it was.
+        What stands in the row is judged first, so a send that may have left is never told as refused. Then
+        ``PolicyRefused`` with code ``unknown-contact``, ``opted-out``, ``paused``, ``held`` or ``template``; a hold
+        that is over soon is told as ``ProviderUnavailable`` with code ``held`` and the time that is left. Holds are
+        judged ``at`` an instant of the caller's, by default at ``send.at``, which no retry moves. A refusal is written
+        to the row, whose state stays as it was.
         """
         names = self._keys.send_names(send.key)
-        answer = await self._database.write(lambda connection: _claim(connection, send, names))
+        now = send.at if at is None else at
+        answer = await self._database.write(lambda connection: _claim(connection, send, names, now))
         if isinstance(answer, SendError):  # raised only now: inside, it would have undone what was written
             raise answer
         return answer
@@ -126,14 +139,14 @@ def _checked(state: LedgerState) -> LedgerState:
     return state
 
 
-def _claim(connection: Connection, send: Send, names: SendNames) -> SendClaim | SendError:
+def _claim(connection: Connection, send: Send, names: SendNames, now: datetime) -> SendClaim | SendError:
     insert_new(connection, sends, _first_row(send, names), key=["key"])
     row = _locked(connection, send.key)
     if row is None:
         raise NotFound(f"The ledger row of {send.key} vanished while it was claimed")
     if LedgerState(row["state"]) not in _CLAIMABLE:
         return _as_it_stands(row)
-    refusal = _refusal(connection, send)
+    refusal = _refusal(connection, send, now)
     if refusal is not None:
         _write(connection, send.key, {"scope": refusal.scope.value, "code": refusal.code, "reason": str(refusal)})
         return refusal
@@ -148,7 +161,7 @@ def _claim(connection: Connection, send: Send, names: SendNames) -> SendClaim | 
     return SendClaim(key=send.key, attempt=attempt, names=_names(row))
 
 
-def _refusal(connection: Connection, send: Send) -> PolicyRefused | None:
+def _refusal(connection: Connection, send: Send, now: datetime) -> NotSent | None:
     """The rule that forbids this send; every opt-out in force counts, whichever clock it was written by."""
     if connection.execute(select(contacts.c.id).where(contacts.c.id == send.contact_id)).first() is None:
         return PolicyRefused(
@@ -164,7 +177,7 @@ def _refusal(connection: Connection, send: Send) -> PolicyRefused | None:
             scope=Scope.RECIPIENT,
             code=OPTED_OUT,
         )
-    return refusal_within(connection, send)
+    return refusal_within(connection, send, now) or template_refusal_within(connection, send)
 
 
 def _as_it_stands(row: RowMapping) -> SendClaim | SendError:

@@ -10,9 +10,11 @@ from store.database import Database
 from store.holds import Holds
 from store.idempotency import IdempotencyKeys
 from store.keys import KeyRing
+from store.leases import QueueLeases
 from store.ledger import Ledger
 from store.migrate import is_current_within
 from store.registry import EngagementRegistry
+from store.submissions import Submissions
 from store.templates import Templates
 
 
@@ -26,8 +28,10 @@ class Stores:
     contacts: Contacts
     ledger: Ledger
     templates: Templates
+    submissions: Submissions
     holds: Holds
     idempotency: IdempotencyKeys
+    leases: QueueLeases
 
     @classmethod
     @asynccontextmanager
@@ -54,6 +58,8 @@ class Stores:
             contacts=Contacts(database, keys),
             ledger=Ledger(database, keys),
             templates=Templates(database),
+            submissions=Submissions(database),
             holds=Holds(database),
             idempotency=IdempotencyKeys(database),
+            leases=QueueLeases(database),
         )

@@ -219,11 +219,14 @@ holds = Table(
     metadata,
     Column("scope_key", String(700), primary_key=True),
     Column("until", UtcDateTime),
+    _text("code"),
     Column("reason", Text, nullable=False),
     _text("actor"),
+    _text("trial"),
     Column("at", UtcDateTime, nullable=False),
 )
-"""What stops everything of one template, flow, line or account; without ``until`` a person lifts it."""
+"""What stops everything of one template, flow, line or account; without ``until`` it stays until it is lifted.
+``trial`` is the workflow id of the one engagement that may pass."""
 
 pauses = Table(
     "pauses",
@@ -247,15 +250,32 @@ template_states = Table(
     Column("status", String(32), nullable=False),
     _text("raw"),
     _text("category"),
+    _text("asked_category"),
     _text("reason"),
     Column("variables", Integer),
     Column("flow_missing", Boolean, nullable=False),
     Column("read_at", UtcDateTime, nullable=False),
     Column("stale", Boolean, nullable=False),
+    Column("heard_at", UtcDateTime),
     Index(None, "account", "template_id"),
     Index(None, "account", "provider_id"),
 )
-"""The last reading of each template. ``template_id`` is the id in the plan, ``provider_id`` the one that was read."""
+"""The last reading of each template. ``template_id`` is the id in the plan, ``provider_id`` the one that was read.
+``heard_at`` is when the last webhook about it happened: a reading from before that leaves it stale."""
+
+template_submissions = Table(
+    "template_submissions",
+    metadata,
+    Column("account", String(40), primary_key=True),
+    Column("name", String(512), primary_key=True),
+    Column("language", String(10), primary_key=True),
+    Column("state", String(16), nullable=False),
+    Column("fingerprint", String(64), nullable=False),
+    _text("reason"),
+    Column("at", UtcDateTime, nullable=False),
+    _text("actor"),
+)
+"""Templates that we submitted, claimed before the request. ``fingerprint`` is that of the specification."""
 
 keys = Table(
     "keys",
@@ -271,15 +291,24 @@ keys = Table(
 )
 """Data keys, wrapped by a master key. A destroyed key leaves its row without the key."""
 
-line_leases = Table(
-    "line_leases",
+queue_leases = Table(
+    "queue_leases",
     metadata,
-    Column("line", String(40), primary_key=True),
+    Column("queue", String(60), primary_key=True),
     Column("owner", Text, nullable=False),
     Column("taken_at", UtcDateTime, nullable=False),
     Column("expires_at", UtcDateTime, nullable=False),
 )
-"""Which worker process polls a line."""
+"""Which worker process polls the queue of a line's sends or an account's lookups; none where the owner is empty."""
+
+worker_processes = Table(
+    "worker_processes",
+    metadata,
+    Column("owner", Text, primary_key=True),
+    Column("queues", String(64), nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+)
+"""Which worker processes live, and a digest of the queues that each of them knows of: they share those evenly."""
 
 idempotency_keys = Table(
     "idempotency_keys",

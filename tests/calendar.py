@@ -7,6 +7,7 @@ goes on, until the asked-for time has passed. Who joins after time has passed ke
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
@@ -14,7 +15,8 @@ from temporalio.client import WorkflowExecutionDescription, WorkflowExecutionSta
 from temporalio.testing import TimeSkipper
 
 from domain import names
-from domain.snapshot import EngagementSnapshot
+from domain.model import Instant, Model
+from domain.snapshot import HoldView
 
 Handle = WorkflowHandle[Any, Any]
 _LOOK = 0.005
@@ -24,6 +26,21 @@ _MARGIN = timedelta(seconds=5)
 """A workflow is forwarded this far past what is due. While an activity runs nothing is skipped and time goes on as
 ever; a target that is passed meanwhile is missed by the server, which then skips without end (seen in 1.32.1).
 """
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Until when a workflow waits by itself, and the gate at which it waits."""
+
+    until: datetime | None
+    gate: str
+
+
+class _Told(Model):
+    """What engagements and gates both say of their waits in their snapshots."""
+
+    until: Instant | None = None
+    hold: HoldView | None = None
 
 
 class Clock(Protocol):
@@ -65,23 +82,19 @@ class Calendar:
         self._skipper, self._clock, self._settle = skipper, clock or NoClock(), settle
         self.now = datetime.now(UTC)
         self._behind: dict[str, timedelta] = {}
-        self._waits: dict[str, tuple[int, datetime | None]] = {}
+        self._waits: dict[str, tuple[int, Wait]] = {}
 
     async def pass_time(self, length: timedelta, handles: Iterable[Handle]) -> None:
         """Let ``length`` pass for the sandbox and for every workflow that is still open."""
         end = self.now + length
-        following = await self._open(handles)
-        for handle in following:
-            if handle.id not in self._behind:
-                self._behind[handle.id] = self.now - await self._skipper.get_current_time(handle)
-        following = await self.quiet(following)
+        following = await self._joined_by_gates(await self.quiet(await self._open(handles)))
         while following and self.now < end:
             step = min(await self._next_due(following, end), end)
             self.now = max(step, self.now + _SMALLEST)
             await self._clock.advance(self.now)  # first, so that what a person did by then is there to be read
             following = await self.quiet(following)
             await asyncio.gather(*(self._forward(handle) for handle in following))
-            following = await self.quiet(following)
+            following = await self._joined_by_gates(await self.quiet(following))
         self.now = max(self.now, end)
         await self._clock.advance(self.now)
         await self.quiet(following)
@@ -108,6 +121,19 @@ class Calendar:
         looks = await asyncio.gather(*(handle.describe() for handle in known))
         return [h for h, look in zip(known, looks, strict=True) if look.status is WorkflowExecutionStatus.RUNNING]
 
+    async def _joined_by_gates(self, handles: list[Handle]) -> list[Handle]:
+        """These workflows and every gate at which one of them waits, each with its place in time."""
+        known = {handle.id: handle for handle in handles}
+        looks = await asyncio.gather(*(handle.describe() for handle in handles))
+        for wait in await asyncio.gather(*map(self._wait_of, handles, looks)):
+            if wait.gate and wait.gate not in known:
+                known[wait.gate] = self._skipper.client.get_workflow_handle(wait.gate)
+        following = await self.quiet(await self._open(known.values()))
+        for handle in following:
+            if handle.id not in self._behind:
+                self._behind[handle.id] = self.now - await self._skipper.get_current_time(handle)
+        return following
+
     async def _next_due(self, handles: list[Handle], end: datetime) -> datetime:
         due = [end]
         sandbox_due = await self._clock.next_due()
@@ -120,12 +146,17 @@ class Calendar:
     async def _due_of(self, handle: Handle) -> list[datetime]:
         """When this workflow goes on by itself: its wait, asked again only when it has moved, and its retries."""
         look = await handle.describe()
-        length = look.raw_description.workflow_execution_info.history_length
-        if self._waits.get(handle.id, (0, None))[0] != length:
-            self._waits[handle.id] = (length, await _wait_of(handle))
-        wait = self._waits[handle.id][1]
-        waits = [*([wait] if wait else []), *_retries_in(look)]
+        wait = await self._wait_of(handle, look)
+        waits = [*([wait.until] if wait.until else []), *_retries_in(look)]
         return [instant + self._behind[handle.id] for instant in waits]
+
+    async def _wait_of(self, handle: Handle, look: WorkflowExecutionDescription) -> "Wait":
+        """What a workflow waits for, asked again only when its history has grown."""
+        length = look.raw_description.workflow_execution_info.history_length
+        known = self._waits.get(handle.id)
+        if known is None or known[0] != length:
+            known = self._waits[handle.id] = (length, await _wait_of(handle))
+        return known[1]
 
     async def _forward(self, handle: Handle) -> None:
         there = await self._skipper.get_current_time(handle) + self._behind[handle.id]
@@ -149,9 +180,9 @@ def _retries_in(look: WorkflowExecutionDescription) -> list[datetime]:
     return [instant.ToDatetime(tzinfo=UTC) for instant in waiting]
 
 
-async def _wait_of(handle: Handle) -> datetime | None:
+async def _wait_of(handle: Handle) -> Wait:
     try:
-        snapshot: EngagementSnapshot = await handle.query(names.SNAPSHOT, result_type=EngagementSnapshot)
+        told: _Told = await handle.query(names.SNAPSHOT, result_type=_Told)
     except Exception:  # noqa: BLE001 - closed between two looks: it has no wait
-        return None
-    return snapshot.until
+        return Wait(None, "")
+    return Wait(told.until, told.hold.gate if told.hold else "")

@@ -26,6 +26,7 @@ from domain.calls import (
     ThreadRequest,
 )
 from domain.engagements import Timing
+from domain.gates import JoinAnswer, JoinRequest, LeaveRequest
 from domain.ids import ENGAGEMENTS_QUEUE, lookups_queue, sends_queue
 from domain.model import Model
 from domain.sends import FlowRun, MessageThread, Send, SendReceipt, TemplateReading
@@ -83,6 +84,17 @@ class Calls:
         """Write to the ledger what was found out about a send."""
         door = _Door(ENGAGEMENTS_QUEUE, record_options(), f"record the send as {request.state}")
         return _start(names.RECORD_SEND, request, type(None), door)
+
+    def join_gate(self, request: JoinRequest) -> ActivityHandle[JoinAnswer]:
+        """Wait with others."""
+        door = _Door(ENGAGEMENTS_QUEUE, record_options(), f"wait at {request.gate.workflow_id}")
+        return _start(names.JOIN_GATE, request, JoinAnswer, door)
+
+    def leave_gate(self, request: LeaveRequest) -> ActivityHandle[None]:
+        """Wait no longer, or tell how the trial went."""
+        why = "the trial message went through" if request.leave.trial_passed else "waits no longer"
+        door = _Door(ENGAGEMENTS_QUEUE, record_options(), f"tell {request.gate}: {why}")
+        return _start(names.LEAVE_GATE, request, type(None), door)
 
     def close(self, request: CloseRequest) -> ActivityHandle[None]:
         """Make the outcome final."""

@@ -46,3 +46,8 @@ def failure_in(error: ActivityError) -> SendFailure:
 def is_rejected(error: ActivityError) -> bool:
     """Whether the provider said no for good."""
     return isinstance(error.cause, ApplicationError) and error.cause.type == names.PROVIDER_REJECTED
+
+
+def is_refused(error: ActivityError) -> bool:
+    """Whether a rule of our own said no, before anything was asked of the provider."""
+    return isinstance(error.cause, ApplicationError) and error.cause.type == names.POLICY_REFUSED

@@ -16,15 +16,17 @@ from domain.calls import (
 )
 from domain.engagements import Engagement
 from domain.events import ProviderEvents
+from domain.gates import GateDecision
 from domain.outcomes import EngagementOutcome, EngagementResult, Settlement
 from domain.sends import LedgerState
 from domain.snapshot import EngagementSnapshot
 from domain.state import EngagementState, Stage
-from workflows.holding import Holding, Step
+from workflows.holding import Holding
 from workflows.listening import Listening
 from workflows.progress import Progress
 from workflows.reconciling import OPENING
 from workflows.sending import Sending
+from workflows.steps import Step
 from workflows.story import snapshot
 
 UNTOUCHED_BY_PROVIDER = (EngagementOutcome.COMPLETED, EngagementOutcome.DECLINED)
@@ -58,6 +60,11 @@ class EngagementWorkflow:
     def provider_events(self, batch: ProviderEvents) -> None:
         """Appends, decides nothing, never raises."""
         self._state.receive(batch)
+
+    @workflow.signal(name=names.GATE_DECISION, description="What the gate decided for all who wait there")
+    def gate_decision(self, decision: GateDecision) -> None:
+        """Appends, decides nothing, never raises."""
+        self._state.hear_gate(decision)
 
     @workflow.update(name=names.STOP, description="End the engagement; nothing more is sent")
     def stop(self, command: Command) -> CommandResult:
@@ -171,6 +178,7 @@ class EngagementWorkflow:
         settlement = self._state.settlement
         if settlement is None:
             raise ApplicationError("closing without an outcome is a defect", type="Defect")
+        await self._holding.gates.leave()
         await self._end_conversation(settlement)
         result = self._result(settlement)
         if not self._state.closed:

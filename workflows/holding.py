@@ -10,21 +10,17 @@ from temporalio.workflow import ActivityHandle
 
 from domain.calls import TemplateQuestion
 from domain.errors import Scope
+from domain.gates import GateDecision, Refusal
 from domain.outcomes import EngagementOutcome
-from domain.plans import FlowRef, TemplateRef
+from domain.plans import CategoryChange, TemplateRef
 from domain.sends import SendFailure, TemplateReading, TemplateStatus
 from domain.state import Stage, earliest
-from workflows.endings import failure_in, is_rejected
+from workflows.endings import failure_in, is_refused, is_rejected
+from workflows.gates import AtGates
 from workflows.progress import Progress
+from workflows.steps import Step
 
 Answer = TypeVar("Answer")
-
-
-class Step:
-    """What is to be sent, and until when it is worth sending."""
-
-    def __init__(self, name: str, template: TemplateRef, flow: FlowRef | None, expires: datetime) -> None:
-        self.name, self.template, self.flow, self.expires = name, template, flow, expires
 
 
 class Holding:
@@ -32,6 +28,7 @@ class Holding:
 
     def __init__(self, progress: Progress) -> None:
         self._progress, self._state = progress, progress.state
+        self.gates = AtGates(progress)
 
     async def ensure_template(self, step: Step) -> bool:
         """Wait, with a stated reason, until the step's template may be sent. False when the outcome is decided."""
@@ -48,11 +45,41 @@ class Holding:
             reading = await self.persist(partial(progress.calls.ensure_template_approved, question), step)
             if reading is None:
                 return False
-            if reading.template_status.sends:
+            if reading.template_status.sends and not self._is_other_category(step.template, reading):
                 return self._fits(step.template, reading)
             self._judge_template(step.template, reading)
-            await self._hold_until(step, progress.now + pause, "the template to be approved")
-            pause = min(pause * 2, timing.template_poll_ceiling)
+            if progress.is_settled():
+                return False
+            if self.gates.exist():
+                decision = await self._wait_for_template(step, reading)
+                if decision is not None and decision.reading is not None:
+                    return self._fits(step.template, decision.reading)
+                self.expire_if_due(step)
+            else:
+                await self._hold_until(step, progress.now + pause, "the template to be approved")
+                pause = min(pause * 2, timing.template_poll_ceiling)
+        return False
+
+    async def _wait_for_template(self, step: Step, reading: TemplateReading) -> GateDecision | None:
+        template, refusal = step.template, None
+        rule, why = "template-not-approved", f" ({reading.reason})" if reading.reason else ""
+        reason = f"{template.name} ({template.language}) is {reading.raw_status or reading.template_status}{why}"
+        if reading.template_status.sends:
+            rule = "category-changed"
+            reason = f"{template.name} ({template.language}) became {reading.category}, not {reading.asked_category}"
+            refusal = Refusal(code=rule, reason=reason, at=self._progress.now, needs_human=True)
+        return await self.gates.wait(step, Scope.TEMPLATE, rule=rule, reason=reason, reading=reading, refusal=refusal)
+
+    def _is_other_category(self, template: TemplateRef, reading: TemplateReading) -> bool:
+        """Whether a person must agree to the category that the provider chose. Visible in the log either way."""
+        state = self._state
+        if not reading.category_changed or state.accepted_category == reading.category:
+            return False
+        if self._progress.engagement.plan.category_change is CategoryChange.HOLD:
+            return True
+        state.accepted_category = reading.category
+        said = f"{template.name} became {reading.category}; {reading.asked_category} was asked; the plan goes on"
+        self._progress.log("category-changed", said)
         return False
 
     async def persist(
@@ -76,12 +103,22 @@ class Holding:
                     else:
                         self.settle_rejection(failure)
                     return None
-                self.hold_for(failure, needs_human=is_rejected(error))
-                await self.rest(step)
+                if not await self.wait_with_others(step, failure, error):
+                    self.hold_for(failure, needs_human=is_rejected(error))
+                    await self.rest(step)
             else:
                 self._state.release(progress.now, "the provider answered")
                 return answer
         return None
+
+    async def wait_with_others(self, step: Step, failure: SendFailure, error: ActivityError) -> bool:
+        """Wait at the gate of a shared refusal. False when it is none, so the engagement waits by itself."""
+        shared = failure.scope.is_shared and (is_rejected(error) or is_refused(error))
+        if not shared or failure.code == "paused" or not self.gates.exist():
+            return False
+        await self.gates.wait(step, failure.scope, rule=f"{failure.scope}-held", reason=failure.reason)
+        self.expire_if_due(step)
+        return True
 
     def _fits(self, template: TemplateRef, reading: TemplateReading) -> bool:
         self._state.release(self._progress.now, "the template is approved")
@@ -99,10 +136,10 @@ class Holding:
         if status.is_refusal:
             reason = f"{template.name} ({template.language}) is {status}{why}"
             self._progress.settle(EngagementOutcome.TEMPLATE_REJECTED, "template-refused", reason)
-        elif status is TemplateStatus.MISSING:
+        elif status is TemplateStatus.MISSING and not reading.can_submit:
             reason = f"the provider has no template {template.name} ({template.language})"
             self._progress.settle(EngagementOutcome.MISCONFIGURED, "template-missing", reason)
-        else:
+        elif not self.gates.exist():
             reason = f"{template.name} ({template.language}) is {reading.raw_status or status}{why}"
             self._state.put_on_hold(self._progress.now, "template-not-approved", reason)
 
@@ -134,6 +171,7 @@ class Holding:
         stop = earliest(end, step.expires, progress.ends_at) or end
         while not progress.is_settled() and progress.now < stop:
             await progress.wait(Stage.HELD, waiting_for, stop)
+            await self.gates.confirm_end()
         self.expire_if_due(step)
 
     def expire_if_due(self, step: Step) -> bool:

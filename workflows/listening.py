@@ -9,9 +9,10 @@ from domain.events import FlowRunStatus
 from domain.outcomes import EngagementOutcome
 from domain.plans import FollowUp, SilenceEnd
 from domain.state import SendRecord, Stage
-from workflows.holding import Holding, Step
+from workflows.holding import Holding
 from workflows.progress import Progress
 from workflows.sending import Sending
+from workflows.steps import Step
 
 
 class Move(StrEnum):

@@ -27,13 +27,27 @@ SEND_POLICY = RetryPolicy(
 LOOKUP_POLICY = RetryPolicy(
     initial_interval=timedelta(seconds=1),
     maximum_interval=timedelta(minutes=5),  # reads are cheap for us, not for a provider that is down
-    non_retryable_error_types=[names.PROVIDER_REJECTED],
+    non_retryable_error_types=[names.PROVIDER_REJECTED, names.POLICY_REFUSED],
 )
 
 RECORD_POLICY = RetryPolicy(
     initial_interval=timedelta(milliseconds=200),  # our own store is usually back at once
     maximum_interval=timedelta(minutes=1),
 )
+
+GATE_READ_POLICY = RetryPolicy(
+    initial_interval=timedelta(seconds=1),
+    maximum_interval=timedelta(minutes=1),  # the gate has a back-off of its own and looks again anyway
+    maximum_attempts=3,
+    non_retryable_error_types=[names.PROVIDER_REJECTED, names.POLICY_REFUSED],
+)
+
+SUBMIT_POLICY = RetryPolicy(
+    initial_interval=timedelta(seconds=1),
+    maximum_interval=timedelta(minutes=2),
+    non_retryable_error_types=SEND_POLICY.non_retryable_error_types,
+)
+"""A submission is as little repeated as a send: what is not known unsent is looked for, not sent again."""
 
 NOTICE_POLICY = RetryPolicy(
     initial_interval=timedelta(seconds=5),

@@ -1,6 +1,7 @@
 """One engagement on its way: its input and state, how it waits, and how it shows where it stands."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from typing import TypeVar
@@ -58,16 +59,23 @@ class Progress:
         """Decide the outcome, unless it is decided."""
         self.state.settle(outcome=outcome, rule=rule, reason=reason, at=self.now)
 
-    async def wait(self, stage: Stage, waiting_for: str, end: datetime) -> None:
-        """Wait for news until ``end``; news that arrived by then is read, so a reply that ties with a deadline wins."""
+    async def wait(
+        self, stage: Stage, waiting_for: str, end: datetime, also: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Wait for news until ``end``; news that arrived by then is read, so a reply that ties with a deadline wins.
+
+        ``also`` ends the wait too.
+        """
         self.reader().read_news()
-        if self.is_settled() or end <= self.now:
+        if self.is_settled() or end <= self.now or also():
             return
         self.show(stage, waiting_for, end)
         try:
             with suppress(TimeoutError):
                 await workflow.wait_condition(
-                    self.state.has_news, timeout=until(end, self.now), timeout_summary=waiting_for
+                    lambda: self.state.has_news() or also(),
+                    timeout=until(end, self.now),
+                    timeout_summary=waiting_for,
                 )
         except asyncio.CancelledError:
             self._cancelled()
@@ -105,6 +113,9 @@ class Progress:
         changes: list[SearchAttributeUpdate[str] | SearchAttributeUpdate[bool] | SearchAttributeUpdate[datetime]] = []
         if known.get(attributes.STAGE) != stage.value:
             changes.append(attributes.STAGE.value_set(stage.value))
+        gate = self.state.hold.gate if self.state.hold else ""
+        if known.get(attributes.HELD_BY, default="") != gate:
+            changes.append(attributes.HELD_BY.value_set(gate) if gate else attributes.HELD_BY.value_unset())
         if known.get(attributes.NEEDS_HUMAN, default=False) != self.state.needs_human:
             changes.append(attributes.NEEDS_HUMAN.value_set(self.state.needs_human))
         if end is not None and known.get(attributes.NEXT_ACTION_AT) != end:

@@ -6,8 +6,9 @@ from domain.calls import ReconcileRequest, RecordSend
 from domain.outcomes import EngagementOutcome
 from domain.sends import LedgerState
 from domain.state import SendRecord, Stage
-from workflows.holding import Holding, Step
+from workflows.holding import Holding
 from workflows.progress import Progress
+from workflows.steps import Step
 
 OPENING = "opening"
 

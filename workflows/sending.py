@@ -7,9 +7,10 @@ from domain.outcomes import EngagementOutcome
 from domain.sends import LedgerState, Send, SendFailure
 from domain.state import SendRecord, Stage
 from workflows.endings import SendEnding, failure_in, send_ending
-from workflows.holding import Holding, Step
+from workflows.holding import Holding
 from workflows.progress import Progress
 from workflows.reconciling import Reconciling
+from workflows.steps import Step
 
 
 class Sending:
@@ -33,8 +34,9 @@ class Sending:
                     if not await self._reconciling.settle_unknown(record, step):
                         return False
                 case LedgerState.REJECTED:
-                    await self._holding.rest(step)  # a shared fault: the same key is spent, the message is known unsent
-                    record = self._intend(step, record.n + 1)
+                    if self._state.hold is not None and not self._state.hold.gate:
+                        await self._holding.rest(step)
+                    record = self._intend(step, record.n + 1)  # the key is spent, and the message is known unsent
                     continue
                 case _:
                     if not self._holding.expire_if_due(step):
@@ -64,6 +66,9 @@ class Sending:
         progress = self._progress
         if not template_checked and not await self._holding.ensure_template(step):
             return
+        await self._holding.gates.confirm_end()
+        if progress.is_settled():
+            return
         budget = min(step.expires - progress.now, progress.engagement.timing.send_budget)
         progress.show(Stage.OPENING, f"{step.name} to leave through {progress.engagement.route.line}", step.expires)
         try:
@@ -73,6 +78,7 @@ class Sending:
         else:
             self._state.release(progress.now, "the send left")
             self._state.mark_sent(record, receipt, progress.now)
+            await self._holding.gates.passed()
             progress.log("sent", f"{step.name} #{record.n}: {step.template.name} was taken by the provider")
 
     def _request(self, record: SendRecord, step: Step) -> Send:
@@ -110,12 +116,13 @@ class Sending:
                 record.state = LedgerState.REJECTED
                 progress.log("rejected", f"{step.name}: the provider refused it ({failure.scope} {failure.code})")
                 if failure.scope.is_shared:
-                    self._holding.hold_for(failure, needs_human=True)
+                    if not await self._holding.wait_with_others(step, failure, error):
+                        self._holding.hold_for(failure, needs_human=True)
                 else:
                     self._holding.settle_rejection(failure)
             case SendEnding.REFUSED:
                 record.state = LedgerState.NOT_SENT
-                await self._take_refusal(step, failure)
+                await self._take_refusal(step, failure, error)
             case SendEnding.UNKNOWN:
                 self._take_unknown(record, step)
 
@@ -128,10 +135,14 @@ class Sending:
         record.state = LedgerState.UNKNOWN
         progress.log("outcome-unknown", f"{step.name}: the answer was lost; it may have been sent")
 
-    async def _take_refusal(self, step: Step, failure: SendFailure) -> None:
+    async def _take_refusal(self, step: Step, failure: SendFailure, error: ActivityError) -> None:
         match failure.code:
             case "opted-out":
                 self._progress.settle(EngagementOutcome.OPTED_OUT, failure.code, "opted out before the message left")
+            case "template":
+                self._progress.log(failure.code, f"{step.name}: {failure.reason}; it is looked at again")
+            case "held" if await self._holding.wait_with_others(step, failure, error):
+                pass
             case "paused" | "held":
                 self._state.put_on_hold(self._progress.now, failure.code, failure.reason)
                 await self._holding.rest(step)

@@ -22,6 +22,8 @@ def current_details(engagement: Engagement, state: EngagementState, waiting_for:
         lines.append(f"Waiting for: {waiting_for}" + (f", until {instant(end)}" if end else ""))
     if state.hold is not None:
         lines.append(f"**Held** since {instant(state.hold.since)} by `{state.hold.rule}`: {state.hold.reason}")
+        if state.hold.gate:
+            lines.append(f"Waits with others at `{state.hold.gate}`")
     if state.needs_human:
         lines.append("**Needs a person.**")
     if state.sends:
@@ -57,7 +59,7 @@ def snapshot(
         plan=engagement.plan.name,
         line=engagement.route.line,
         stage=state.stage.value,
-        hold=HoldView(rule=hold.rule, reason=hold.reason, since=hold.since) if hold else None,
+        hold=HoldView(rule=hold.rule, reason=hold.reason, since=hold.since, gate=hold.gate) if hold else None,
         waiting_for="" if state.settlement else waiting_for,
         until=None if state.settlement else end,
         sends=tuple(

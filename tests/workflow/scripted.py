@@ -54,7 +54,9 @@ class ScriptedProvider:
     capabilities: Capabilities = THREADED
     send_endings: list[Ending] = field(default_factory=list)
     lost_without_effect: bool = False
-    templates: list[TemplateStatus] = field(default_factory=list)
+    templates: list[TemplateStatus | TemplateReading | Exception] = field(default_factory=list)
+    shut: dict[str, TemplateStatus] = field(default_factory=dict)
+    """Templates that stay in a status until a test changes it, by name."""
     runs: dict[str, FlowRun] = field(default_factory=dict)
     read_endings: list[Ending] = field(default_factory=list)
     find_endings: list[Ending] = field(default_factory=list)
@@ -69,8 +71,14 @@ class ScriptedProvider:
 
     async def read_template(self, template: TemplateRef, flow: FlowRef | None) -> TemplateReading:
         self.requests.append("read_template")
-        status = self.templates.pop(0) if self.templates else TemplateStatus.APPROVED
-        return TemplateReading(template_status=status, provider_id=template.id)
+        if template.name in self.shut:
+            return TemplateReading(template_status=self.shut[template.name], provider_id=template.id)
+        told = self.templates.pop(0) if self.templates else TemplateStatus.APPROVED
+        if isinstance(told, Exception):
+            raise told
+        if isinstance(told, TemplateReading):
+            return told
+        return TemplateReading(template_status=told, provider_id=template.id)
 
     async def open_thread(self, address: str) -> MessageThread:
         self.requests.append("open_thread")

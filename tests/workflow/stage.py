@@ -17,6 +17,7 @@ from domain.calls import Command, CommandResult
 from domain.contacts import Candidate, Consent, phone_alias
 from domain.engagements import Engagement, Route, Timing
 from domain.events import EventBody, FlowRunChanged, FlowRunStatus, ProviderEvent, ProviderEvents, Ties
+from domain.gates import GateSnapshot
 from domain.ids import ENGAGEMENTS_QUEUE, engagement_workflow_id
 from domain.outcomes import EngagementResult
 from domain.plans import FlowRef, FollowUp, Opening, Plan, Silence, TemplateRef
@@ -39,6 +40,7 @@ TIMING = Timing(
     reconcile_settle=timedelta(seconds=30), provider_pause=timedelta(minutes=10), failure_settle=timedelta(seconds=20)
 )
 Handle = WorkflowHandle[Any, EngagementResult]
+GateHandle = WorkflowHandle[Any, Any]
 
 
 def plan(*, follow_ups: tuple[FollowUp, ...] = (), silence: str = "3d", then: str = "close", **more: object) -> Plan:
@@ -92,6 +94,18 @@ class Play:
     async def snapshot(self) -> EngagementSnapshot:
         """Where it stands."""
         snapshot: EngagementSnapshot = await self.handle.query(names.SNAPSHOT, result_type=EngagementSnapshot)
+        return snapshot
+
+    async def gate_handle(self) -> GateHandle:
+        """The gate at which it waits."""
+        hold = (await self.snapshot()).hold
+        assert hold is not None
+        return self.stage.skipper.client.get_workflow_handle(hold.gate)
+
+    async def gate(self) -> GateSnapshot:
+        """Where the gate stands at which it waits."""
+        handle = await self.gate_handle()
+        snapshot: GateSnapshot = await handle.query(names.SNAPSHOT, result_type=GateSnapshot)
         return snapshot
 
     async def pass_time(self, length: timedelta) -> None:
@@ -188,6 +202,5 @@ async def open_stage(skipper: TimeSkipper, directory: Path, provider: ScriptedPr
         stores = await stack.enter_async_context(Stores.open(url, KeyRing.generate()))
         ats = HeardNotices()
         workers = Workers(skipper.client, stores, OneAccount(provider), ats, WorkerSettings())
-        for one in workers.all(topology):
-            await stack.enter_async_context(one)
+        await stack.enter_async_context(workers.polling(topology))
         yield Stage(skipper, stores, provider, ats, Calendar(skipper), line, workers, topology)

@@ -153,8 +153,9 @@ async def test_a_fault_of_the_account_holds_and_fails_nobody(stage: Stage) -> No
     stage.provider.send_endings = [ProviderRejected("the token is not valid", scope=Scope.ACCOUNT, code="401")]
     play = await stage.play()
     await play.rest()
-    snapshot = await play.snapshot()
-    assert (snapshot.hold and snapshot.hold.rule, snapshot.needs_human) == ("account-rejected", True)
+    snapshot, gate = await play.snapshot(), await play.gate()
+    assert (snapshot.hold and snapshot.hold.rule, snapshot.needs_human) == ("account-held", False)
+    assert (gate.waiting, gate.needs_human) == (1, True), "a person is asked once, not once per engagement"
     await play.pass_time(timedelta(minutes=11))
     assert len(stage.provider.effects) == 1
     assert [s.n for s in (await play.snapshot()).sends] == [1, 2], "a refused key is spent"

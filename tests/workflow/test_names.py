@@ -12,26 +12,32 @@ from temporalio import activity, workflow
 from temporalio.workflow import ActivityHandle, _Definition
 
 from activities import sends
+from activities.gates import GateActivities, TemplateActivities
 from activities.lookups import LookupActivities
 from activities.records import RecordActivities
 from activities.sends import SendActivities
 from domain.engagements import Timing
+from domain.errors import Scope
+from domain.gates import Gate, GateDecision, GateLeave, GateVerdict
 from domain.outcomes import EngagementOutcome, EngagementResult, Settlement
 from domain.plans import FlowRef, TemplateRef
 from domain.sends import LedgerState
 from workflows import calls
 from workflows.calls import Calls
 from workflows.engagement import EngagementWorkflow
+from workflows.gate import GateWorkflow
+from workflows.gate_calls import GateCalls
 
 PINNED = {
     "admit-engagement", "record-send", "close-engagement", "notify-ats", "ensure-template-approved", "open-thread",
-    "check-flow-run", "reconcile-send", "end-conversation", "trigger-flow", "send-message",
+    "check-flow-run", "reconcile-send", "end-conversation", "trigger-flow", "send-message", "join-gate", "leave-gate",
+    "release-waiters", "read-template", "submit-template",
 }  # fmt: skip
 
 
 def registered() -> dict[str, Callable[..., Any]]:
     found: dict[str, Callable[..., Any]] = {}
-    for owner in (SendActivities, LookupActivities, RecordActivities):
+    for owner in (SendActivities, LookupActivities, RecordActivities, GateActivities, TemplateActivities):
         for _, method in inspect.getmembers(owner, inspect.isfunction):
             definition = activity._Definition.from_callable(method)
             if definition is not None and definition.name is not None:
@@ -46,8 +52,16 @@ def test_every_activity_has_the_name_that_open_engagements_know() -> None:
 def test_the_workflow_and_its_messages_have_the_names_that_open_engagements_know() -> None:
     definition = _Definition.must_from_class(EngagementWorkflow)
     assert definition.name == "candidate-engagement"
-    assert set(definition.signals) == {"provider-events"}
+    assert set(definition.signals) == {"provider-events", "gate-decision"}
     assert set(definition.updates) == {"stop", "hand-over", "resolve-send", "resend"}
+    assert set(definition.queries) == {"snapshot"}
+
+
+def test_the_gate_and_its_messages_have_the_names_that_open_gates_know() -> None:
+    definition = _Definition.must_from_class(GateWorkflow)
+    assert definition.name == "gate"
+    assert set(definition.signals) == {"join", "leave", "template-status"}
+    assert set(definition.updates) == {"release", "reject", "recheck", "resubmit"}
     assert set(definition.queries) == {"snapshot"}
 
 
@@ -72,8 +86,12 @@ def test_callers_ask_for_what_activities_give(monkeypatch: pytest.MonkeyPatch) -
         return object()
 
     monkeypatch.setattr(workflow, "start_activity", start)
-    subject = Calls(Timing())
-    for name, method in inspect.getmembers(subject, inspect.ismethod):
+    gate = Gate(scope=Scope.ACCOUNT, account="a")
+    callers = [
+        *inspect.getmembers(Calls(Timing()), inspect.ismethod),
+        *inspect.getmembers(GateCalls(gate), inspect.ismethod),
+    ]
+    for name, method in callers:
         hints = get_type_hints(method)
         if name.startswith("_") or getattr(hints.get("return"), "__origin__", None) is not ActivityHandle:
             continue
@@ -102,7 +120,9 @@ def _examples(model: type[Any]) -> list[Any]:
     result = EngagementResult(tenant="acme", reference="r", settlement=settlement, sends=1)
     common: dict[str, object] = {
         "account": "a", "line": "l", "step": "opening", "n": 1, "template": template, "final": True, "result": result,
-        "state": LedgerState.SENT,
+        "state": LedgerState.SENT, "gate": Gate(scope=Scope.ACCOUNT, account="a"), "workflow_ids": (),
+        "leave": GateLeave(workflow_id="w", at=datetime.now(UTC)),
+        "decision": GateDecision(gate="g", verdict=GateVerdict.OPEN, reason="r", at=datetime.now(UTC)),
     }  # fmt: skip
     if model.__name__ == "Send":
         return [model.model_construct(**common, flow=flow) for flow in (FlowRef(id="f"), None)]

@@ -8,15 +8,24 @@ from sqlalchemy import delete, select
 from structlog.testing import capture_logs
 
 from domain.contacts import Alias, AliasKind, OptOut, OptOutScope
-from domain.errors import NotAllowed, NotFound, OutcomeUnknown, PolicyRefused, ProviderRejected, Scope
+from domain.errors import (
+    NotAllowed,
+    NotFound,
+    OutcomeUnknown,
+    PolicyRefused,
+    ProviderRejected,
+    ProviderUnavailable,
+    Scope,
+)
+from domain.holds import HoldRow
 from domain.ids import account_scope, flow_scope, line_scope, template_scope
-from domain.sends import LedgerState, SendFailure, SendReceipt
-from store.holds import Hold, Pause, PauseScope
+from domain.sends import LedgerState, SendFailure, SendReceipt, TemplateReading, TemplateStatus
+from store.holds import Pause, PauseScope
 from store.keys import KeyRing
 from store.ledger import Ledger
 from store.stores import Stores
 from store.tables import contacts, sends
-from tests.unit.store.samples import A_PHONE, HOUR, NOON, a_send
+from tests.unit.store.samples import A_PHONE, HOUR, NOON, TEMPLATE, a_send
 
 BSUID = Alias(kind=AliasKind.BSUID, value="b-1", scope="main")
 RECEIPT = SendReceipt(run_id="run-1", message_id="wamid-1", session_id="ses-1", thread_id="thread-1", aliases=(BSUID,))
@@ -104,7 +113,7 @@ def _pause(scope: PauseScope, value: str) -> Stop:
 
 
 def _hold(scope_key: str, until: datetime | None = None) -> Stop:
-    hold = Hold(scope_key=scope_key, until=until, reason="throttled", at=NOON)
+    hold = HoldRow(scope_key=scope_key, until=until, reason="throttled", at=NOON)
     return lambda stores, _: stores.holds.hold(hold)
 
 
@@ -178,7 +187,7 @@ async def test_a_rule_that_came_later_never_makes_a_send_that_may_have_left_look
 async def test_a_refused_send_may_be_claimed_once_the_rule_is_gone(stores: Stores, contact_id: str) -> None:
     await _pause(PauseScope.LINE, "nl-1")(stores, contact_id)
     await _hold(account_scope("main"))(stores, contact_id)
-    for lift in (stores.holds.resume(PauseScope.LINE, "nl-1"), stores.holds.release(account_scope("main"))):
+    for lift in (stores.holds.resume(PauseScope.LINE, "nl-1"), stores.holds.lift(account_scope("main"))):
         with pytest.raises(PolicyRefused):
             await stores.ledger.claim(a_send(contact_id))
         await lift
@@ -192,8 +201,89 @@ async def test_a_hold_is_judged_by_the_clock_of_the_send(stores: Stores, contact
     years = datetime.now(UTC) + timedelta(days=4000)
     await _hold(line_scope("nl-1"), years)(stores, contact_id)
     with pytest.raises(PolicyRefused):
-        await stores.ledger.claim(a_send(contact_id, at=years - timedelta(seconds=1)))
+        await stores.ledger.claim(a_send(contact_id, at=years - HOUR))
     assert (await stores.ledger.claim(a_send(contact_id, at=years))).attempt == 1
+
+
+async def test_a_hold_that_is_over_soon_asks_for_another_try_then_and_a_longer_one_for_a_gate(
+    stores: Stores, contact_id: str
+) -> None:
+    until = NOON + HOUR
+    await _hold(line_scope("nl-1"), until)(stores, contact_id)
+    send = a_send(contact_id)
+    with pytest.raises(PolicyRefused):
+        await stores.ledger.claim(send, until - timedelta(seconds=121))
+    with pytest.raises(ProviderUnavailable) as raised:
+        await stores.ledger.claim(send, until - timedelta(seconds=120))
+    assert (raised.value.code, raised.value.scope) == ("held", Scope.LINE)
+    assert raised.value.retry_after == timedelta(seconds=120)
+    assert (await stores.ledger.claim(send, until)).attempt == 1, "the same send, and only the instant has passed"
+    entry = await stores.ledger.find(send.key)
+    assert entry is not None
+    assert entry.claimed_at == send.at
+
+
+async def test_of_several_holds_the_longest_short_one_is_waited_out_and_the_widest_long_one_has_the_gate(
+    stores: Stores, contact_id: str
+) -> None:
+    seconds = timedelta(seconds=1)
+    await _hold(account_scope("main"), NOON + 10 * seconds)(stores, contact_id)
+    await _hold(line_scope("nl-1"), NOON + 20 * seconds)(stores, contact_id)
+    with pytest.raises(ProviderUnavailable) as soon:
+        await stores.ledger.claim(a_send(contact_id))
+    assert (soon.value.scope, soon.value.retry_after) == (Scope.LINE, 20 * seconds)
+    await _hold(template_scope("main", "first_contact", "nl"))(stores, contact_id)
+    await _hold(flow_scope("main", "flow-1"), NOON + HOUR)(stores, contact_id)
+    with pytest.raises(PolicyRefused) as later:
+        await stores.ledger.claim(a_send(contact_id))
+    assert later.value.scope is Scope.FLOW
+
+
+async def test_only_the_engagement_on_trial_passes_a_hold(stores: Stores, contact_id: str) -> None:
+    await _hold(account_scope("main"))(stores, contact_id)
+    tried = a_send(contact_id, reference="a-2")
+    await stores.holds.let_try(account_scope("main"), tried.workflow_id)
+    with pytest.raises(PolicyRefused):
+        await stores.ledger.claim(a_send(contact_id))
+    assert (await stores.ledger.claim(tried)).attempt == 1
+
+
+READ = [
+    (None, False, True),
+    (TemplateStatus.APPROVED, False, True),
+    (TemplateStatus.APPROVED, True, False),
+    (TemplateStatus.PAUSED, False, False),
+    (TemplateStatus.MISSING, False, False),
+    (TemplateStatus.UNKNOWN, False, False),
+]
+
+
+@pytest.mark.parametrize(("status", "stale", "leaves"), READ)
+async def test_nothing_leaves_on_a_template_that_is_known_and_not_known_to_be_approved(
+    stores: Stores, contact_id: str, status: TemplateStatus | None, *, stale: bool, leaves: bool
+) -> None:
+    if status is not None:
+        await stores.templates.write("main", TEMPLATE, TemplateReading(template_status=status), NOON)
+    if stale:
+        await stores.templates.mark_stale("main", TEMPLATE.id)
+    send = a_send(contact_id)
+    if leaves:
+        assert (await stores.ledger.claim(send)).attempt == 1
+        return
+    with pytest.raises(PolicyRefused, match="first_contact") as raised:
+        await stores.ledger.claim(send)
+    assert (raised.value.code, raised.value.scope) == ("template", Scope.TEMPLATE)
+    entry = await stores.ledger.find(send.key)
+    assert entry is not None
+    assert (entry.state, entry.attempt, entry.code) == (LedgerState.FREE, 0, "template")
+
+
+async def test_what_is_known_of_another_template_or_account_stops_nothing(stores: Stores, contact_id: str) -> None:
+    paused = TemplateReading(template_status=TemplateStatus.PAUSED)
+    await stores.templates.write("other", TEMPLATE, paused, NOON)
+    await stores.templates.write("main", TEMPLATE.model_copy(update={"language": "en"}), paused, NOON)
+    await stores.templates.write("main", TEMPLATE.model_copy(update={"id": "tpl-9"}), paused, NOON)
+    assert (await stores.ledger.claim(a_send(contact_id))).attempt == 1
 
 
 # endings

@@ -13,11 +13,20 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
 from domain.contacts import OptOut, OptOutScope
-from domain.errors import NotAllowed, NotFound, OutcomeUnknown, PolicyRefused, ProviderRejected
+from domain.errors import (
+    NotAllowed,
+    NotFound,
+    NotSent,
+    OutcomeUnknown,
+    PolicyRefused,
+    ProviderRejected,
+    ProviderUnavailable,
+)
+from domain.holds import HoldRow
 from domain.ids import line_scope
 from domain.sends import LedgerState, SendClaim, SendReceipt
 from store.database import Database
-from store.holds import Hold, Pause, PauseScope
+from store.holds import Pause, PauseScope
 from store.keys import KeyRing
 from store.migrate import upgrade
 from store.stores import Stores
@@ -72,7 +81,7 @@ class LedgerAgainstModel(RuleBasedStateMachine):
     def claim(self, n: int) -> object:
         attempt = self.stores.ledger.claim(a_send(self.contact_id, n=n, at=self.now))
         state = self.states[n]
-        forbidden = self.opted_out or self.paused or self.now < self.held_until
+        forbidden = self._forbidden()
         if state is LedgerState.SENT:
             assert self.runner.run(attempt).earlier is not None
         elif state is LedgerState.REJECTED:
@@ -81,8 +90,8 @@ class LedgerAgainstModel(RuleBasedStateMachine):
         elif state in MOVABLE:
             with pytest.raises(OutcomeUnknown):
                 self.runner.run(attempt)
-        elif forbidden:
-            with pytest.raises(PolicyRefused):
+        elif forbidden is not None:
+            with pytest.raises(forbidden):
                 self.runner.run(attempt)
         else:
             claim = self.runner.run(attempt)
@@ -91,6 +100,11 @@ class LedgerAgainstModel(RuleBasedStateMachine):
             self.states[n], self.attempts[n] = LedgerState.CALLING, claim.attempt
             return n, claim
         return multiple()
+
+    def _forbidden(self) -> type[NotSent] | None:
+        if self.opted_out or self.paused or self.now + 2 * MINUTE < self.held_until:
+            return PolicyRefused
+        return ProviderUnavailable if self.now < self.held_until else None
 
     @rule(granted=claims, ending=ENDINGS)
     def settle(self, granted: tuple[int, SendClaim], ending: LedgerState) -> None:
@@ -123,10 +137,11 @@ class LedgerAgainstModel(RuleBasedStateMachine):
     def time_passes(self) -> None:
         self.now += MINUTE
 
-    @rule()
-    def hold(self) -> None:
-        self.held_until = self.now + 2 * MINUTE
-        hold = Hold(scope_key=line_scope("nl-1"), until=self.held_until, reason="throttled", at=self.now)
+    @rule(minutes=st.sampled_from([1, 2, 5]))
+    def hold(self, minutes: int) -> None:
+        until = self.now + minutes * MINUTE
+        self.held_until = max(self.held_until, until)
+        hold = HoldRow(scope_key=line_scope("nl-1"), until=until, reason="throttled", at=self.now)
         self.runner.run(self.stores.holds.hold(hold))
 
     @rule()
