@@ -20,6 +20,7 @@ from domain.sends import (
     TemplateReading,
     TemplateStatus,
 )
+from domain.templates import TemplateSpecification
 
 THREADED = Capabilities(
     has_threads=True,
@@ -57,6 +58,9 @@ class ScriptedProvider:
     templates: list[TemplateStatus | TemplateReading | Exception] = field(default_factory=list)
     shut: dict[str, TemplateStatus] = field(default_factory=dict)
     """Templates that stay in a status until a test changes it, by name."""
+    submissions: list[TemplateSpecification] = field(default_factory=list)
+    """What the provider was given, also where the script loses its answer."""
+    submit_endings: list[Ending] = field(default_factory=list)
     runs: dict[str, FlowRun] = field(default_factory=dict)
     read_endings: list[Ending] = field(default_factory=list)
     find_endings: list[Ending] = field(default_factory=list)
@@ -68,6 +72,8 @@ class ScriptedProvider:
     pause_before: tuple[asyncio.Event, asyncio.Event] | None = None
     pause_after: tuple[asyncio.Event, asyncio.Event] | None = None
     """Reached and go-on: the request is held up before, or its answer after, the message reached the phone."""
+    pause_message: tuple[asyncio.Event, asyncio.Event] | None = None
+    """The same for a message without a flow, before it reached the phone."""
 
     async def read_template(self, template: TemplateRef, flow: FlowRef | None) -> TemplateReading:
         self.requests.append("read_template")
@@ -79,6 +85,19 @@ class ScriptedProvider:
         if isinstance(told, TemplateReading):
             return told
         return TemplateReading(template_status=told, provider_id=template.id)
+
+    async def submit_template(self, specification: TemplateSpecification) -> TemplateReading:
+        self.requests.append("submit_template")
+        ending = self.submit_endings.pop(0) if self.submit_endings else None
+        if ending is None or self._reaches_phone(ending):
+            self.submissions.append(specification)
+        if ending is not None:
+            raise ending
+        return TemplateReading(
+            template_status=TemplateStatus.PENDING,
+            provider_id=f"template-{len(self.submissions)}",
+            category=specification.category.value,
+        )
 
     async def open_thread(self, address: str) -> MessageThread:
         self.requests.append("open_thread")
@@ -95,6 +114,7 @@ class ScriptedProvider:
 
     async def send_message(self, send: Send, names: SendNames) -> SendReceipt:
         self.requests.append("send_message")
+        await _held_up(self.pause_message)
         return self._effect(send, SendReceipt(message_id=f"message-{len(self.effects) + 1}"), names)
 
     async def read_flow_run(self, run_id: str) -> FlowRun:

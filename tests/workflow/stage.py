@@ -150,7 +150,10 @@ class Stage:
             candidate=Candidate(phone=phone, variables={"first_name": "Ada"}, consent=given),
             plan=its or plan(),
             route=Route(
-                account=self.line, line=self.line, provider="scripted", capabilities=self.provider.capabilities
+                account=self.line,
+                line=more.pop("line", self.line),
+                provider="scripted",
+                capabilities=self.provider.capabilities,
             ),
             timing=more.pop("timing", TIMING),
             notify_ats=True,
@@ -184,8 +187,10 @@ class Stage:
 
 
 @asynccontextmanager
-async def open_stage(skipper: TimeSkipper, directory: Path, provider: ScriptedProvider) -> AsyncIterator[Stage]:
-    """Open a store, start the workers of one account with one line."""
+async def open_stage(
+    skipper: TimeSkipper, directory: Path, provider: ScriptedProvider, *, engagements: bool = True
+) -> AsyncIterator[Stage]:
+    """Open a store, start the workers of one account with one line; without ``engagements`` nobody runs workflows."""
     line = f"line-{uuid.uuid4().hex[:8]}"
     topology = Topology(
         tenants=(Tenant(slug="acme"),),
@@ -202,5 +207,9 @@ async def open_stage(skipper: TimeSkipper, directory: Path, provider: ScriptedPr
         stores = await stack.enter_async_context(Stores.open(url, KeyRing.generate()))
         ats = HeardNotices()
         workers = Workers(skipper.client, stores, OneAccount(provider), ats, WorkerSettings())
-        await stack.enter_async_context(workers.polling(topology))
+        if engagements:
+            await stack.enter_async_context(workers.polling(topology))
+        else:
+            await stack.enter_async_context(workers.line(line, 10_000))
+            await stack.enter_async_context(workers.lookups(line, 10_000))
         yield Stage(skipper, stores, provider, ats, Calendar(skipper), line, workers, topology)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from temporalio.api.enums.v1 import EventType
 from temporalio.testing import TimeSkipper, TimeSkippingConfig
 
 from domain import names
@@ -18,7 +19,7 @@ from runtime.dev_server import DevServer
 from runtime.temporal import connect, data_converter, plugin
 from tests.workflow.conftest import TEST_KEYS
 from tests.workflow.scripted import PUSHED, ScriptedProvider
-from tests.workflow.stage import NUDGE, Stage, open_stage, plan
+from tests.workflow.stage import NUDGE, Play, Stage, open_stage, plan
 from workflows import search_attributes
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -93,3 +94,85 @@ async def test_a_deadline_keeps_its_instant_across_fresh_runs(short_stage: Stage
     await play.pass_time(timedelta(days=7))
     assert (await play.result()).settlement.outcome is Outcome.NO_REPLY
     assert len(short_stage.provider.effects) == 2
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def unattended(skipper: TimeSkipper, tmp_path: Path) -> AsyncIterator[Stage]:
+    """A stage on which nobody runs workflows unless the test does: what happens meanwhile comes in one task."""
+    provider = ScriptedProvider(capabilities=PUSHED)
+    async with open_stage(skipper, tmp_path, provider, engagements=False) as opened:
+        yield opened
+
+
+async def happened(play: Play, wanted: EventType.ValueType) -> None:
+    """Come back when the server has written an event of this type."""
+    async with asyncio.timeout(30):
+        while True:
+            history = await play.handle.fetch_history()
+            if any(event.event_type == wanted for event in history.events):
+                return
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("answer_first", [True, False])
+async def test_an_answer_in_the_same_task_as_the_deadline_wins_in_either_order(
+    unattended: Stage, *, answer_first: bool
+) -> None:
+    async with unattended.workers.engagements():
+        play = await unattended.play(plan(silence="2s"))
+        await play.rest()
+    if answer_first:
+        await play.tell(FormAnswered(answers={"city": "Quito"}))
+        await happened(play, EventType.EVENT_TYPE_TIMER_FIRED)
+    else:
+        await happened(play, EventType.EVENT_TYPE_TIMER_FIRED)
+        await play.tell(FormAnswered(answers={"city": "Quito"}))
+    async with unattended.workers.engagements():
+        assert (await play.result()).settlement.outcome is Outcome.COMPLETED
+
+
+async def test_a_deadline_alone_is_silence(unattended: Stage) -> None:
+    async with unattended.workers.engagements():
+        play = await unattended.play(plan(silence="1s"))
+        assert (await play.result()).settlement.outcome is Outcome.NO_REPLY
+
+
+async def test_an_answer_during_a_follow_ups_send_ends_it_and_nothing_more_is_sent(stage: Stage) -> None:
+    nudges = (FollowUp(after=timedelta(days=1), template=NUDGE), FollowUp(after=timedelta(days=1), template=NUDGE))
+    play = await stage.play(plan(follow_ups=nudges))
+    await play.rest()
+    reached, go_on = stage.provider.pause_message = asyncio.Event(), asyncio.Event()
+    passing = asyncio.create_task(play.pass_time(timedelta(days=1, minutes=1)))
+    await reached.wait()
+    await play.finish_run(city="Utrecht")
+    go_on.set()
+    result = await play.result()
+    await passing
+    assert (result.settlement.outcome, result.sends) == (Outcome.COMPLETED, 2)
+    assert len(stage.provider.effects) == 2, "the follow-up under way counts, the next one never leaves"
+
+
+async def test_a_cancel_in_the_same_task_as_the_sends_own_ending_is_not_swallowed(unattended: Stage) -> None:
+    reached, go_on = unattended.provider.pause_before = asyncio.Event(), asyncio.Event()
+    async with unattended.workers.engagements():
+        play = await unattended.play()
+        await reached.wait()
+    await play.handle.cancel(reason="somebody pressed the button")
+    go_on.set()
+    await happened(play, EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED)
+    async with asyncio.timeout(10):
+        while not unattended.provider.effects:
+            await asyncio.sleep(0.02)
+    async with unattended.workers.engagements():
+        result = await play.result()
+    assert (result.settlement.outcome, result.sends) == (Outcome.STOPPED, 1)
+
+
+async def test_a_cancel_while_the_request_is_under_way_keeps_what_was_sent(stage: Stage) -> None:
+    reached, go_on = stage.provider.pause_after = asyncio.Event(), asyncio.Event()
+    play = await stage.play()
+    await reached.wait()
+    await play.handle.cancel(reason="somebody pressed the button")
+    go_on.set()
+    result = await play.result()
+    assert (result.settlement.outcome, result.settlement.rule, result.sends) == (Outcome.STOPPED, "cancelled", 1)
