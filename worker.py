@@ -20,9 +20,7 @@ from activities.records import RecordActivities
 from activities.sends import SendActivities
 from domain.ids import ENGAGEMENTS_QUEUE, lookups_queue, sends_queue
 from domain.pacing import paces
-from domain.plans import TemplateRef
 from domain.ports import Accounts, AtsNotifier, TemplateSpecifications
-from domain.templates import TemplateSpecification
 from domain.topology import Topology
 from providers.ats.client import StandardWebhookNotifier, ats_endpoints
 from providers.registry import build_accounts
@@ -31,19 +29,12 @@ from runtime.line_ownership import LineOwnership
 from runtime.processes import open_process
 from runtime.secrets import resolve
 from runtime.settings import Settings, WorkerSettings, load_settings
+from runtime.template_files import TemplateFolder, specifications_of
 from store.stores import Stores
 from workflows.engagement import EngagementWorkflow
 from workflows.gate import GateWorkflow
 
 DEPLOYMENT = "rapport"
-
-
-class NoSpecifications:
-    """A process that was given no templates to submit."""
-
-    def find(self, account: str, template: TemplateRef) -> TemplateSpecification | None:
-        """None, whatever is asked for."""
-        return None
 
 
 class Workers:
@@ -59,7 +50,7 @@ class Workers:
         specifications: TemplateSpecifications | None = None,
     ) -> None:
         self._client, self._settings, self._leases = client, settings, stores.leases
-        templates, holds, known = stores.templates, stores.holds, specifications or NoSpecifications()
+        templates, holds, known = stores.templates, stores.holds, specifications or TemplateFolder()
         self._sends = SendActivities(accounts, stores.ledger, holds)
         self._lookups = LookupActivities(accounts, stores.ledger, stores.contacts, templates, known, holds)
         self._records = RecordActivities(stores.contacts, stores.ledger, stores.registry, ats)
@@ -113,6 +104,7 @@ class Workers:
 
     def line(self, line: str, rate: float) -> Worker:
         """One line's sends. Both limits: the queue's alone bursts, the worker's alone does not outlive a restart."""
+        self._sends.space(line, rate)
         return self._paced(sends_queue(line), [self._sends.trigger_flow, self._sends.send_message], rate)
 
     def lookups(self, account: str, rate: float) -> Worker:
@@ -160,7 +152,8 @@ async def run_worker(settings: Settings) -> None:
         stack.push_async_callback(accounts.close)
         ats = StandardWebhookNotifier(ats_endpoints(process.topology, resolve))
         stack.push_async_callback(ats.close)
-        workers = Workers(process.client, process.stores, accounts, ats, settings.worker)
+        templates = specifications_of(settings, process.topology)
+        workers = Workers(process.client, process.stores, accounts, ats, settings.worker, templates)
         await stack.enter_async_context(workers.polling(process.topology))
         structlog.get_logger().info("worker_ready", lines=len(process.topology.lines), queue=ENGAGEMENTS_QUEUE)
         await _stop_signal()

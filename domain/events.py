@@ -24,7 +24,7 @@ class Ties(Model):
 
 
 class FlowRunStatus(StrEnum):
-    """Where one execution of a provider flow stands. Higher ranks never fall; the first end wins."""
+    """Where one execution of a provider flow stands. Higher ranks never fall; the first end wins, see ``outlives``."""
 
     ACCEPTED = "accepted"
     RUNNING = "running"
@@ -38,6 +38,13 @@ class FlowRunStatus(StrEnum):
     def is_end(self) -> bool:
         """Whether the run is over."""
         return self in (FlowRunStatus.FINISHED, FlowRunStatus.TIMED_OUT, FlowRunStatus.FAILED, FlowRunStatus.CANCELLED)
+
+    def outlives(self, earlier: "FlowRunStatus") -> bool:
+        """Whether this end stands although ``earlier`` was told first.
+
+        Webhooks come in any order, and what the candidate answered must not be lost to a word that overtook it.
+        """
+        return self is FlowRunStatus.FINISHED and earlier in (FlowRunStatus.TIMED_OUT, FlowRunStatus.FAILED)
 
     @property
     def rank(self) -> int:
@@ -174,6 +181,8 @@ class ProviderEvent(Model):
     sender: tuple[Alias, ...] = ()
     send_key: str = ""
     """The send that correlation tied it to; empty while unknown, and for what only names the engagement."""
+    message_at: Instant | None = None
+    """When the message of ours that it is about was made, where the provider tells: no later send made it."""
     body: EventBody
 
     @property

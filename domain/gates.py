@@ -218,6 +218,7 @@ class GateState(BaseModel):
     ruling: Ruling | None = None
     """Set while those who wait are told."""
     decided: GateVerdict | None = None
+    closed: bool = False
     waiting: list[str] = Field(default_factory=list)
     """Workflow ids in order of arrival."""
     trial: str = ""
@@ -250,6 +251,8 @@ class GateState(BaseModel):
     @property
     def status(self) -> GateStatus:
         """What the gate is doing."""
+        if self.closed:
+            return GateStatus.CLOSED
         if self.ruling is not None:
             return GateStatus.OPENING if self.ruling.verdict is GateVerdict.OPEN else GateStatus.REFUSING
         return GateStatus.ON_TRIAL if self.trial else GateStatus.WAITING

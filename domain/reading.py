@@ -35,6 +35,9 @@ class Reader:
         while self._state.unread_commands:
             name, command = self._state.unread_commands.pop(0)
             self.read_command(name, command)
+        if self._state.held_back and not self._state.unconfirmed_run:
+            self._state.unread[:0] = self._state.held_back
+            self._state.held_back = []
         while self._state.unread:
             self.read_event(self._state.unread.pop(0))
 
@@ -53,6 +56,9 @@ class Reader:
 
     def read_event(self, event: ProviderEvent) -> None:
         """Take one event in: progress is recorded, what decides settles the engagement."""
+        if self._state.unconfirmed_run and self._state.settlement is None and _waits_for_answers(event):
+            self._state.held_back.append(event)
+            return
         record = self._send_of(event)
         self._adopt(record, event)
         match event.body:
@@ -139,7 +145,7 @@ class Reader:
         elif not status.is_end:
             if record.advance_run(status):
                 self._log("flow-run", f"{record.step}: the flow is {status}")
-        elif record.run_status is not None and record.run_status.is_end:
+        elif record.run_status is not None and record.run_status.is_end and not status.outlives(record.run_status):
             self._log("no-effect", f"{record.step}: {status} after {record.run_status}; the first end wins")
         elif self._engagement.route.capabilities.confirms_ends and run_id:
             self._state.unconfirmed_run = run_id
@@ -198,6 +204,13 @@ class Reader:
         """A failed message makes the person unreachable unless something of ours did arrive before."""
         if record.message_status is MessageStatus.FAILED and not self._state.was_delivered():
             self._settle(EngagementOutcome.UNREACHABLE, "undeliverable", "the message could not be delivered")
+
+
+def _waits_for_answers(event: ProviderEvent) -> bool:
+    """Whether this could decide the engagement, but must not while the provider is asked for a run's answers."""
+    body = event.body
+    failed = isinstance(body, MessageStatusChanged) and body.message_status is MessageStatus.FAILED
+    return failed or isinstance(body, TextReceived)
 
 
 def _names(ties: Ties, record: SendRecord) -> bool:

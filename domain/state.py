@@ -118,7 +118,7 @@ class EngagementState(BaseModel):
     resend_wanted: bool = False
     unconfirmed_run: str = ""
     held_back: list[ProviderEvent] = Field(default_factory=list)
-    """Texts that came while an end is being confirmed: the answers of the run, if it has any, go first."""
+    """What came while an end is being confirmed: the answers of the run, if it has any, decide first."""
     failed_run_since: Instant | None = None
     decisions: list[Decision] = Field(default_factory=list)
     decisions_dropped: int = 0

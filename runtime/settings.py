@@ -86,6 +86,9 @@ class WorkerSettings(_Section):
     max_cached_workflows: Annotated[int, Field(ge=0)] = 2000
     graceful_shutdown: Duration = timedelta(seconds=25)
     """Longer than one request may take (20 s), shorter than the start-to-close of a send (30 s)."""
+    lease: Annotated[Duration, Field(ge=timedelta(seconds=1))] = timedelta(seconds=15)
+    """How long a line stays with a worker that died. Renewed at every third of it, and at two thirds without renewal
+    the worker lets the line go, so a store that is away for less than a third interrupts nothing."""
 
 
 class CodecSettings(_Section):
@@ -128,7 +131,9 @@ class LogSettings(_Section):
 
 
 class Settings(BaseSettings):
-    """What the environment says: ``RAPPORT_CONFIG``, ``RAPPORT_STATE_DIR`` and ``RAPPORT_<SECTION>__<NAME>``."""
+    """What the environment says: ``RAPPORT_CONFIG``, ``RAPPORT_TEMPLATES``, ``RAPPORT_STATE_DIR`` and
+    ``RAPPORT_<SECTION>__<NAME>``.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -141,6 +146,8 @@ class Settings(BaseSettings):
 
     config: Path | None = None
     """The topology file: tenants, accounts, lines, tokens."""
+    templates: Path | None = None
+    """The folder of template specifications; without one nothing is submitted."""
     state_dir: Path = Path(".rapport")
     """What a single machine keeps: the SQLite store, generated keys, the dev server's data."""
     store: StoreSettings = StoreSettings()

@@ -35,6 +35,11 @@ def send_ending(error: ActivityError) -> SendEnding:
     return SendEnding.NOT_SENT if no_worker_held_it else SendEnding.UNKNOWN
 
 
+def is_told_unknown(error: ActivityError) -> bool:
+    """Whether the activity itself lived to say that the outcome is unknown."""
+    return isinstance(error.cause, ApplicationError) and error.cause.type == names.OUTCOME_UNKNOWN
+
+
 def failure_in(error: ActivityError) -> SendFailure:
     """What the activity said about its failure; an empty one when it said nothing."""
     cause = error.cause

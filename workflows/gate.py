@@ -58,6 +58,8 @@ class GateWorkflow:
                 await self._rest()
             self._show()
             await self._continue_if_due()
+        self._state.closed = True
+        self._show()
         return self._result()
 
     @workflow.signal(name=names.JOIN, description="An engagement waits here")

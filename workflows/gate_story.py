@@ -15,7 +15,7 @@ def gate_details(gate: Gate, state: GateState, due: datetime) -> str:
     lines = [
         f"**{state.status}** · {gate.scope_key}",
         f"**{len(state.waiting)} waiting** since {instant(state.since)}; {count}",
-        f"Next look: {instant(due)}; looked {state.looks} times",
+        f"Looked {state.looks} times" + ("" if state.closed else f"; next look: {instant(due)}"),
     ]
     if state.reading is not None:
         said = state.reading.raw_status or state.reading.template_status.value
@@ -63,7 +63,7 @@ def gate_snapshot(gate: Gate, state: GateState, due: datetime) -> GateSnapshot:
         status=state.status,
         waiting=len(state.waiting),
         since=state.since,
-        until=due,
+        until=None if state.closed else due,
         reason=gate_reason(state),
         reading=state.reading,
         read_at=state.read_at,

@@ -99,7 +99,8 @@ class Reconciling:
         else:
             record.needs_record = True
             await self.record(record, LedgerState.NOT_SENT)
-            record.state = LedgerState.NOT_SENT
+            if record.state is LedgerState.UNKNOWN:  # else an event has shown meanwhile that the person was wrong
+                record.state = LedgerState.NOT_SENT
 
     async def record(self, record: SendRecord, state: LedgerState) -> None:
         """Write to the ledger what the activity itself could not write."""
@@ -107,5 +108,5 @@ class Reconciling:
             return
         receipt = record.receipt if state is LedgerState.SENT else None
         request = RecordSend(send_key=record.key, state=state, receipt=receipt, at=self._progress.now)
+        record.needs_record = False  # before the wait: an event that is read in it may have more to record
         await self._progress.finish(self._progress.calls.record_send(request), recall=False)
-        record.needs_record = False

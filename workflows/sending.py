@@ -1,16 +1,20 @@
 """Carries one step's send to a known ending: claim, request, and what each ending means."""
 
+from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
 from domain.ids import engagement_workflow_id, send_key
 from domain.outcomes import EngagementOutcome
 from domain.sends import LedgerState, Send, SendFailure
 from domain.state import SendRecord, Stage
-from workflows.endings import SendEnding, failure_in, send_ending
+from workflows.endings import SendEnding, failure_in, is_told_unknown, send_ending
 from workflows.holding import Holding
 from workflows.progress import Progress
 from workflows.reconciling import Reconciling
 from workflows.steps import Step
+
+PATCH = "record-unknown-sends"
+"""Engagements under the release before it leave the ledger's row to reconciliation."""
 
 
 class Sending:
@@ -124,9 +128,9 @@ class Sending:
                 record.state = LedgerState.NOT_SENT
                 await self._take_refusal(step, failure, error)
             case SendEnding.UNKNOWN:
-                self._take_unknown(record, step)
+                await self._take_unknown(record, step, error)
 
-    def _take_unknown(self, record: SendRecord, step: Step) -> None:
+    async def _take_unknown(self, record: SendRecord, step: Step, error: ActivityError) -> None:
         progress = self._progress
         if record.is_known_to_provider:  # an event that carries our reference was faster than the answer
             self._state.mark_sent(record, record.receipt.model_copy(update={"recorded": False}), progress.now)
@@ -134,6 +138,11 @@ class Sending:
             return
         record.state = LedgerState.UNKNOWN
         progress.log("outcome-unknown", f"{step.name}: the answer was lost; it may have been sent")
+        if not is_told_unknown(error) and workflow.patched(PATCH):
+            # nobody is left who would write it, and ``calling`` says that an answer is still to come: the gateway would
+            # wait for that before it ties an event, and nobody would find the send among those to settle
+            record.needs_record = True
+            await self._reconciling.record(record, LedgerState.UNKNOWN)
 
     async def _take_refusal(self, step: Step, failure: SendFailure, error: ActivityError) -> None:
         match failure.code:

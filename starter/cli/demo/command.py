@@ -5,8 +5,8 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +18,7 @@ from rich.live import Live
 from domain.engagements import Timing
 from domain.errors import NotFound, SetupError
 from domain.ids import engagement_workflow_id
+from domain.model import E164
 from runtime.dev_server import DevServer
 from runtime.metrics import temporal_runtime
 from runtime.processes import open_process
@@ -25,8 +26,9 @@ from runtime.settings import LogLevel, Settings, load_settings
 from starter.batch import Asked, check_batch, read_batch, start_batch
 from starter.cli.demo.phones import Phones
 from starter.cli.demo.processes import Child, free_port, wait_for_port, wait_for_words
-from starter.cli.demo.story import CASTS, Addresses, Script
-from starter.cli.demo.table import TENANT, Row, closing_table, live_table
+from starter.cli.demo.story import CASTS, GATE, Addresses, Script
+from starter.cli.demo.table import TENANT, Row, closing_table, gate_line, live_table
+from starter.gates import GateService, OpenGate
 from starter.parts import service_of
 from starter.service import EngagementService
 from workflows import search_attributes
@@ -103,12 +105,14 @@ class Demo:
             os.environ.update(environment)  # what the processes were told is what the service below goes by
             phones = await stack.enter_async_context(Phones(self._addresses.sandbox))
             parts = await stack.enter_async_context(open_process(_quiet(load_settings())))
-            service = service_of(parts)
+            service, gates = service_of(parts), GateService(parts.client, parts.stores.holds)
             numbers = await self._start_engagements(service, phones)
-            await self._watch(service, phones, numbers)
-            all_right = self._report(server.ui_url or "")
-            if self._stays:
-                await self._stay_up()
+            async with self._kept_up():
+                await self._watch(service, gates, phones, numbers)
+                all_right = self._report(server.ui_url or "", await gates.look(GATE))
+                if self._stays:
+                    self._console.print("Everything stays up for you to look at; Ctrl-C ends it.")
+                    await asyncio.Event().wait()
         return all_right
 
     async def _start_temporal(self, stack: AsyncExitStack) -> DevServer:
@@ -142,10 +146,10 @@ class Demo:
                 await wait_for_port(self._children[name], port)
             self._say(f"{name} (pid {self._children[name].pid})")
 
-    async def _start_engagements(self, service: EngagementService, phones: Phones) -> dict[str, str]:
+    async def _start_engagements(self, service: EngagementService, phones: Phones) -> dict[str, E164]:
         now = datetime.now(UTC)
         everybody: list[Asked] = []
-        numbers: dict[str, str] = {}
+        numbers: dict[str, E164] = {}
         for cast in CASTS:
             asked, mistakes = read_batch(cast.plan, cast.candidates, tenant=TENANT, line=cast.line, region=None)
             asked = [Asked(request=one.request.model_copy(update={"timing": SHORT}), line=one.line) for one in asked]
@@ -162,38 +166,57 @@ class Demo:
         self._say(f"{len(everybody)} engagements started")
         return numbers
 
-    async def _watch(self, service: EngagementService, phones: Phones, numbers: Mapping[str, str]) -> None:
+    async def _watch(
+        self, service: EngagementService, gates: GateService, phones: Phones, numbers: Mapping[str, E164]
+    ) -> None:
         until = asyncio.get_running_loop().time() + self._limit
         with Live(console=self._console, refresh_per_second=4, transient=True) as live:
             while asyncio.get_running_loop().time() < until:
-                for reference, row in self._rows.items():
-                    row.messages = await phones.received(numbers[reference])
-                    if not row.is_over:
-                        await self._look(service, reference, row)
-                await self._revive()
-                live.update(live_table(self._rows, self._worker_line()))
+                looks = (self._look(service, phones, reference, number) for reference, number in numbers.items())
+                await asyncio.gather(*looks)
+                gate = gate_line(await gates.look(GATE))
+                live.update(live_table(self._rows, f"{gate}\n{self._worker_line()}"))
                 if all(row.is_over for row in self._rows.values()):
                     return
                 await asyncio.sleep(LOOK_S)
 
-    @staticmethod
-    async def _look(service: EngagementService, reference: str, row: Row) -> None:
+    async def _look(self, service: EngagementService, phones: Phones, reference: str, number: E164) -> None:
+        row = self._rows[reference]
+        row.messages = await phones.received(number)
+        if row.is_over:
+            return
         try:
             row.view = await service.get(TENANT, reference)
         except NotFound:  # not registered yet
             row.view = None
 
-    async def _revive(self) -> None:
-        for name, child in self._children.items():
-            if await child.revive():
-                self._console.print(f"[yellow]the {name} died and was started again (pid {child.pid})[/]")
+    @asynccontextmanager
+    async def _kept_up(self) -> AsyncIterator[None]:
+        """Start again what dies. Not between two looks: without a worker, each engagement is long in answering."""
+        over = asyncio.Event()
+
+        async def keep() -> None:
+            while not over.is_set():
+                for name, child in self._children.items():
+                    if await child.revive():
+                        self._console.print(f"[yellow]the {name} died and was started again (pid {child.pid})[/]")
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(over.wait(), LOOK_S)
+
+        keeping = asyncio.create_task(keep())
+        try:
+            yield
+        finally:
+            over.set()
+            await keeping
 
     def _worker_line(self) -> str:
         worker = self._children["worker"]
         return f"try it: kill -9 {worker.pid} ends the worker; it is started again and nothing is lost or sent twice"
 
-    def _report(self, ui: str) -> bool:
+    def _report(self, ui: str, gate: OpenGate) -> bool:
         self._console.print(closing_table(self._rows, ui))
+        self._console.print(f"the template gate, {gate_line(gate)}  (…/workflows/{gate.gate})")
         one = engagement_workflow_id(TENANT, next(iter(self._rows)))
         self._console.print(f"Temporal UI: {ui}/namespaces/default/workflows  (one engagement: …/workflows/{one})")
         self._console.print(f"REST and its documentation: http://127.0.0.1:{self._addresses.rest}/docs")
@@ -202,12 +225,6 @@ class Demo:
         if wrong:
             self._console.print(f"[bold red]not as expected: {', '.join(wrong)}[/]")
         return not wrong
-
-    async def _stay_up(self) -> None:
-        self._console.print("Everything stays up for you to look at; Ctrl-C ends it.")
-        while True:
-            await self._revive()
-            await asyncio.sleep(LOOK_S)
 
     def _say(self, what: str) -> None:
         self._console.print(f"[green]up[/]  {what}")

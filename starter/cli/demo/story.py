@@ -15,6 +15,9 @@ from runtime.topology import load_topology
 from runtime.yaml_source import load_yaml_model
 
 EXAMPLES = Path(__file__).parents[3] / "examples" / "demo"
+TEMPLATES = EXAMPLES.parent / "templates"
+GATE = "gate:template:acme-meta:intake_form:en_US"
+"""Where the candidates on Meta wait while their template is submitted and reviewed."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,7 @@ class Script:
         return {
             "TEMPORAL_ADDRESS": temporal,
             "RAPPORT_CONFIG": str(self.topology),
+            "RAPPORT_TEMPLATES": str(TEMPLATES),
             "RAPPORT_STATE_DIR": str(self.directory),
             "RAPPORT_GATEWAY__WEBHOOK_PORT": str(self.addresses.webhooks),
             "RAPPORT_GATEWAY__REST_PORT": str(self.addresses.rest),

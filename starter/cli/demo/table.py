@@ -9,6 +9,7 @@ from rich.text import Text
 from domain.ids import engagement_workflow_id
 from starter.cli.demo.story import Expected
 from starter.cli.output import outcome_text, state_text
+from starter.gates import OpenGate
 from starter.views import EngagementView
 
 TENANT = "acme"
@@ -34,9 +35,18 @@ class Row:
         return outcome is self.expected.outcome and self.messages == self.expected.messages
 
 
-def live_table(rows: Mapping[str, Row], worker: str) -> Table:
+def gate_line(gate: OpenGate) -> str:
+    """Who waits at a gate, and for what."""
+    seen = gate.snapshot
+    if seen is None:
+        return f"{gate.gate}: not open"
+    counts = f"{seen.waiting} waiting" if seen.waiting else f"{seen.released} waited and went on"
+    return f"{gate.gate}: {counts}; the provider says {seen.reading.raw_status if seen.reading else 'nothing yet'}"
+
+
+def live_table(rows: Mapping[str, Row], caption: str) -> Table:
     """Where each engagement stands now."""
-    table = Table(title="engagements", caption=worker, caption_justify="left", title_justify="left")
+    table = Table(title="engagements", caption=caption, caption_justify="left", title_justify="left")
     table.add_column("line", no_wrap=True)
     table.add_column("candidate", no_wrap=True, min_width=23)
     table.add_column("stage or outcome", no_wrap=True, min_width=16)
