@@ -24,11 +24,12 @@ setup: $(STAMP) ## make .venv with everything, pinned by hash (seconds when noth
 	@touch $@
 
 # The project itself is installed editable, without dependencies and without an isolated build: its build backend is
-# in requirements-dev.lock, so nothing is fetched that is not pinned.
+# in requirements-dev.lock, so nothing is fetched that is not pinned. All else is compiled here, once: where Python may
+# not write bytecode, every process would compile what it imports anew, which takes it seconds.
 $(STAMP): requirements-dev.lock pyproject.toml $(filter .rapport/%,$(UV))
 	@test -x $(BIN)/python || $(UV) venv --quiet --python '>=3.11' .venv
 	@echo "installing what requirements-dev.lock pins (about a minute the first time)"
-	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements-dev.lock
+	$(UV) pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements-dev.lock
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 

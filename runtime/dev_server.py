@@ -156,10 +156,16 @@ class DevServer:
         await asyncio.to_thread(self._process.wait)
 
     async def stop(self) -> None:
-        """End the server: asked first, killed when it does not listen. Repeating is harmless."""
+        """End the server: asked first, killed when it does not listen. Repeating is harmless.
+
+        One that keeps nothing has nothing to bring into order, for which the server takes two seconds: it is killed.
+        """
         await asyncio.shield(asyncio.to_thread(self._stop))
 
     def _stop(self) -> None:
+        if self._launch.data is None and self.is_running():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
         if self._process.stdin is not None:
             self._process.stdin.close()
         try:

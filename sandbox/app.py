@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 
 from fastapi import FastAPI
 from starlette.applications import Starlette
@@ -9,6 +10,7 @@ from starlette.routing import Mount
 from starlette.types import ASGIApp
 
 from sandbox.ats import Ats
+from sandbox.behind import Behind
 from sandbox.connection import Connection
 from sandbox.control import Control
 from sandbox.meta.api import BASE_PATH as META_PATH
@@ -41,12 +43,10 @@ def create_app(settings: SandboxSettings) -> ASGIApp:
         await world.clock.stop()
         await world.webhooks.stop()
 
-    control = FastAPI(title="Rapport sandbox", redoc_url=None, redirect_slashes=False)
     clearing = (world.clear, recrubo.clear, truora.clear, meta.clear, ats.clear)
-    control.include_router(Control(world, ats, clearing).router())
-    control.include_router(RecruboControl(recrubo).router())
-    control.include_router(TruoraControl(truora).router())
-    control.include_router(MetaControl(meta).router())
+    control = Behind(
+        _control(), Control(world, ats, clearing), RecruboControl(recrubo), TruoraControl(truora), MetaControl(meta)
+    )
     routes = [
         Mount(BASE_PATH, recrubo.app()),
         Mount(TRUORA_PATH, truora.app()),
@@ -55,3 +55,12 @@ def create_app(settings: SandboxSettings) -> ASGIApp:
         Mount("/control", control),
     ]
     return Connection(Starlette(routes=routes, lifespan=lifespan), world.clock)
+
+
+@cache
+def _control() -> FastAPI:
+    """The addresses of the control API. Reading their signatures takes longer than all else, so once must do."""
+    control = FastAPI(title="Rapport sandbox", redoc_url=None, redirect_slashes=False)
+    for part in (Control, RecruboControl, TruoraControl, MetaControl):
+        control.include_router(part.router())
+    return control

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, HTTPException, Query
+from fastapi import APIRouter, Depends, HTTPException, Query
 
 from sandbox.ats import Ats, AtsList
+from sandbox.behind import behind
 from sandbox.clock import ClockMode, ClockReading, TimeRunsForward
 from sandbox.faults import Fault, FaultList, FaultView
 from sandbox.personas import Seat
@@ -46,40 +47,41 @@ class Control:
         self._ats = ats
         self._clearing = clearing
 
-    def router(self) -> APIRouter:
+    @staticmethod
+    def router() -> APIRouter:
         """The addresses of the shared control API."""
         router = APIRouter(tags=["control"])
-        router.add_api_route("/clock", self.clock, methods=["GET"])
-        router.add_api_route("/clock", self.set_clock, methods=["POST"])
-        router.add_api_route("/clock/advance", self.advance, methods=["POST"])
-        router.add_api_route("/phones", self.phones, methods=["GET"])
-        router.add_api_route("/phones", self.wipe_phones, methods=["DELETE"], status_code=204)
-        router.add_api_route("/phones/{number}", self.phone, methods=["GET"])
-        router.add_api_route("/calls", self.calls, methods=["GET"])
-        router.add_api_route("/calls", self.forget_calls, methods=["DELETE"], status_code=204)
-        router.add_api_route("/refusals", self.refusals, methods=["GET"])
-        router.add_api_route("/refusals", self.forget_refusals, methods=["DELETE"], status_code=204)
-        router.add_api_route("/personas", self.personas, methods=["GET"])
-        router.add_api_route("/personas", self.seat, methods=["POST"], status_code=201)
-        router.add_api_route("/personas/{number}", self.persona, methods=["GET"])
-        router.add_api_route("/personas/{number}", self.unseat, methods=["DELETE"], status_code=204)
-        router.add_api_route("/faults", self.faults, methods=["GET"])
-        router.add_api_route("/faults", self.arm, methods=["POST"], status_code=201)
-        router.add_api_route("/faults", self.disarm_all, methods=["DELETE"], status_code=204)
-        router.add_api_route("/faults/{fault_id}", self.disarm, methods=["DELETE"], status_code=204)
-        router.add_api_route("/webhooks", self.webhooks, methods=["GET"])
-        router.add_api_route("/ats", self.ats, methods=["GET"])
-        router.add_api_route("/ats", self.forget_ats, methods=["DELETE"], status_code=204)
-        router.add_api_route("/reset", self.reset, methods=["POST"], status_code=204)
+        router.add_api_route("/clock", Control.clock, methods=["GET"])
+        router.add_api_route("/clock", Control.set_clock, methods=["POST"])
+        router.add_api_route("/clock/advance", Control.advance, methods=["POST"])
+        router.add_api_route("/phones", Control.phones, methods=["GET"])
+        router.add_api_route("/phones", Control.wipe_phones, methods=["DELETE"], status_code=204)
+        router.add_api_route("/phones/{number}", Control.phone, methods=["GET"])
+        router.add_api_route("/calls", Control.calls, methods=["GET"])
+        router.add_api_route("/calls", Control.forget_calls, methods=["DELETE"], status_code=204)
+        router.add_api_route("/refusals", Control.refusals, methods=["GET"])
+        router.add_api_route("/refusals", Control.forget_refusals, methods=["DELETE"], status_code=204)
+        router.add_api_route("/personas", Control.personas, methods=["GET"])
+        router.add_api_route("/personas", Control.seat, methods=["POST"], status_code=201)
+        router.add_api_route("/personas/{number}", Control.persona, methods=["GET"])
+        router.add_api_route("/personas/{number}", Control.unseat, methods=["DELETE"], status_code=204)
+        router.add_api_route("/faults", Control.faults, methods=["GET"])
+        router.add_api_route("/faults", Control.arm, methods=["POST"], status_code=201)
+        router.add_api_route("/faults", Control.disarm_all, methods=["DELETE"], status_code=204)
+        router.add_api_route("/faults/{fault_id}", Control.disarm, methods=["DELETE"], status_code=204)
+        router.add_api_route("/webhooks", Control.webhooks, methods=["GET"])
+        router.add_api_route("/ats", Control.ats, methods=["GET"])
+        router.add_api_route("/ats", Control.forget_ats, methods=["DELETE"], status_code=204)
+        router.add_api_route("/reset", Control.reset, methods=["POST"], status_code=204)
         return router
 
     # -- time
 
-    async def clock(self) -> ClockReading:
+    async def clock(self: "Here") -> ClockReading:
         """What the clock shows and what is next."""
         return self._world.clock.reading()
 
-    async def set_clock(self, setting: ClockSetting) -> ClockReading:
+    async def set_clock(self: "Here", setting: ClockSetting) -> ClockReading:
         """Stop the clock, put it to an instant, or let it follow the wall clock again."""
         try:
             await self._world.clock.set(setting.mode, setting.now)
@@ -87,7 +89,7 @@ class Control:
             raise HTTPException(409, str(refused)) from None
         return self._world.clock.reading()
 
-    async def advance(self, goal: ClockGoal) -> ClockAdvanced:
+    async def advance(self: "Here", goal: ClockGoal) -> ClockAdvanced:
         """Run all that falls due until then, in order; answered when every webhook was answered or failed."""
         try:
             ran = await self._world.clock.advance(goal.to)
@@ -98,55 +100,55 @@ class Control:
 
     # -- what was seen
 
-    async def phones(self, wanted: Annotated[PhoneFilter, Query()]) -> PhoneList:
+    async def phones(self: "Here", wanted: Annotated[PhoneFilter, Query()]) -> PhoneList:
         """What arrived on the phones; with ``arrived=false`` what did not."""
         return self._world.phones.list(wanted)
 
-    async def phone(self, number: str, arrived: Annotated[bool, Query()] = True) -> PhoneList:
+    async def phone(self: "Here", number: str, arrived: Annotated[bool, Query()] = True) -> PhoneList:
         """What arrived on one phone."""
         return self._world.phones.list(PhoneFilter(number=number, arrived=arrived))
 
-    async def wipe_phones(self) -> None:
+    async def wipe_phones(self: "Here") -> None:
         """Empty every phone."""
         self._world.phones.clear()
 
-    async def calls(self, wanted: Annotated[CallFilter, Query()]) -> CallList:
+    async def calls(self: "Here", wanted: Annotated[CallFilter, Query()]) -> CallList:
         """What the providers were asked."""
         return self._world.traffic.calls(wanted)
 
-    async def forget_calls(self) -> None:
+    async def forget_calls(self: "Here") -> None:
         """Count calls from nothing."""
         self._world.traffic.forget_calls()
 
-    async def refusals(self) -> RefusalList:
+    async def refusals(self: "Here") -> RefusalList:
         """What clients did wrong, by rule."""
         return self._world.traffic.refusals()
 
-    async def forget_refusals(self) -> None:
+    async def forget_refusals(self: "Here") -> None:
         """Begin an empty list of refusals."""
         self._world.traffic.forget_refusals()
 
     async def webhooks(
-        self, event: Annotated[str, Query()] = "", about: Annotated[str | None, Query()] = None
+        self: "Here", event: Annotated[str, Query()] = "", about: Annotated[str | None, Query()] = None
     ) -> AttemptList:
         """Attempts to deliver webhooks; ``event`` is the beginning of a name, ``about`` a resource's id."""
         return self._world.webhooks.attempts(event, about)
 
-    async def ats(self, tenant: Annotated[str | None, Query()] = None) -> AtsList:
+    async def ats(self: "Here", tenant: Annotated[str | None, Query()] = None) -> AtsList:
         """What the recruiters' systems were told."""
         return self._ats.list(tenant)
 
-    async def forget_ats(self) -> None:
+    async def forget_ats(self: "Here") -> None:
         """Forget what the recruiters' systems were told."""
         self._ats.clear()
 
     # -- people and faults
 
-    async def personas(self) -> list[Seat]:
+    async def personas(self: "Here") -> list[Seat]:
         """Who was put where."""
         return self._world.personas.seats()
 
-    async def persona(self, number: str) -> Seat:
+    async def persona(self: "Here", number: str) -> Seat:
         """Who answers at a number."""
         candidate = self._world.personas.at(number)
         try:
@@ -154,33 +156,37 @@ class Control:
         except ValueError:
             raise HTTPException(422, "a number is 7 to 15 digits without a plus sign") from None
 
-    async def seat(self, seat: Seat) -> Seat:
+    async def seat(self: "Here", seat: Seat) -> Seat:
         """Put a persona at a number, from the next message on."""
         self._world.personas.seat(seat)
         return seat
 
-    async def unseat(self, number: str) -> None:
+    async def unseat(self: "Here", number: str) -> None:
         """Leave a number to its suffix or the default."""
         self._world.personas.unseat(number)
 
-    async def faults(self) -> FaultList:
+    async def faults(self: "Here") -> FaultList:
         """All faults with their hits."""
         return self._world.faults.list()
 
-    async def arm(self, fault: Fault) -> FaultView:
+    async def arm(self: "Here", fault: Fault) -> FaultView:
         """Let something go wrong."""
         return self._world.faults.arm(fault)
 
-    async def disarm(self, fault_id: str) -> None:
+    async def disarm(self: "Here", fault_id: str) -> None:
         """Take one fault back."""
         if not self._world.faults.disarm(fault_id):
             raise HTTPException(404, "no fault of this id")
 
-    async def disarm_all(self) -> None:
+    async def disarm_all(self: "Here") -> None:
         """Take all faults back."""
         self._world.faults.clear()
 
-    async def reset(self) -> None:
+    async def reset(self: "Here") -> None:
         """Forget everything but the settings and the time."""
         for clear in self._clearing:
             clear()
+
+
+Here = Annotated[Control, Depends(behind(Control))]
+"""This part of the sandbox that is asked."""

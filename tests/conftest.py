@@ -1,6 +1,16 @@
-"""What concerns every test."""
+"""What concerns every test, and the databases that tests of several rooms share."""
+
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+from store.migrate import upgrade
+from tests.databases import Lending, migrated
+from tests.figures import pytest_terminal_summary, show
+from tests.postgres import postgres_missing, postgres_server
+
+__all__ = ["pytest_terminal_summary", "show"]
 
 SLOW_FIRST = ("tests/e2e/test_production", "tests/e2e/test_demo", "tests/e2e", "tests/unit/gateway", "tests/workflow")
 """Files that take long begin first, or one of the two processes would wait for them at the end."""
@@ -10,3 +20,34 @@ SLOW_FIRST = ("tests/e2e/test_production", "tests/e2e/test_demo", "tests/e2e", "
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Order files by weight; within a file the order stays random."""
     items.sort(key=lambda item: next((n for n, start in enumerate(SLOW_FIRST) if item.nodeid.startswith(start)), 99))
+
+
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated, empty SQLite store, to be copied."""
+    file = tmp_path_factory.mktemp("store") / "migrated.sqlite3"
+    upgrade(f"sqlite:///{file}")
+    return file
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a PostgreSQL server; tests that need one are skipped where none is installed."""
+    missing = postgres_missing()
+    if missing:
+        pytest.skip(missing)
+    with postgres_server() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def migrated_database(postgres: str) -> Iterator[str]:
+    """The name of a migrated PostgreSQL store without rows, to make others from."""
+    with migrated(postgres) as name:
+        yield name
+
+
+@pytest.fixture(scope="session")
+def lending(postgres: str, migrated_database: str) -> Lending:
+    """Migrated PostgreSQL stores without rows, for a test each."""
+    return Lending(postgres, migrated_database)

@@ -75,7 +75,7 @@ def postgres_server() -> Iterator[str]:
 def fresh_database(server: str, template: str = "template1") -> Iterator[str]:
     """Make a database on a server and yield its URL; drop it at the end, whoever is still connected."""
     name = f"t_{uuid4().hex}"
-    with psycopg.connect(_conninfo(server), autocommit=True) as admin:
+    with psycopg.connect(conninfo(server), autocommit=True) as admin:
         admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template)))
         try:
             yield database_url(server, name)
@@ -120,7 +120,7 @@ def _wait_until_it_answers(server: subprocess.Popen[bytes], url: str, log: Path)
     limit = time.monotonic() + START_SECONDS
     while True:
         try:
-            psycopg.connect(_conninfo(url), connect_timeout=2).close()
+            psycopg.connect(conninfo(url), connect_timeout=2).close()
         except psycopg.OperationalError:
             if server.poll() is not None or time.monotonic() > limit:
                 raise RuntimeError(f"PostgreSQL did not start: {log.read_text()}") from None
@@ -138,5 +138,6 @@ def _stop(server: subprocess.Popen[bytes]) -> None:
         server.wait()
 
 
-def _conninfo(url: str) -> str:
+def conninfo(url: str) -> str:
+    """A URL of ours in the words of PostgreSQL's own library."""
     return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)

@@ -2,9 +2,10 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, HTTPException
+from fastapi import APIRouter, Depends, HTTPException
 from pydantic import JsonValue, StringConstraints
 
+from sandbox.behind import behind
 from sandbox.meta.api import MetaApi
 from sandbox.meta.book import Conversation, Message, Template
 from sandbox.meta.desk import Desk
@@ -175,35 +176,36 @@ class MetaControl:
     def __init__(self, api: MetaApi) -> None:
         self._api = api
 
-    def router(self) -> APIRouter:
+    @staticmethod
+    def router() -> APIRouter:
         """The addresses of this part of the control API."""
         router = APIRouter(prefix="/meta", tags=["meta"])
-        router.add_api_route("/templates", self.templates, methods=["GET"])
-        router.add_api_route("/templates/{template_id}", self.judge_template, methods=["POST"])
-        router.add_api_route("/templates/{template_id}/quality", self.rate_template, methods=["POST"])
-        router.add_api_route("/templates/{template_id}/pause", self.pause_template, methods=["POST"])
-        router.add_api_route("/templates/{template_id}/category", self.recategorise_template, methods=["POST"])
-        router.add_api_route("/templates/{template_id}/holding", self.hold_template, methods=["POST"])
-        router.add_api_route("/messages", self.messages, methods=["GET"])
-        router.add_api_route("/messages/{message_id}/status", self.judge_message, methods=["POST"])
-        router.add_api_route("/messages/{message_id}/submit", self.submit, methods=["POST"])
-        router.add_api_route("/inbound", self.inbound, methods=["POST"])
-        router.add_api_route("/preferences", self.prefer, methods=["POST"])
-        router.add_api_route("/flows/{flow_id}", self.judge_flow, methods=["POST"])
-        router.add_api_route("/wa-ids", self.renumber, methods=["POST"])
-        router.add_api_route("/changes", self.change, methods=["POST"])
-        router.add_api_route("/bytes", self.deliver_bytes, methods=["POST"])
-        router.add_api_route("/batching", self.batch, methods=["POST"])
-        router.add_api_route("/handshake", self.handshake, methods=["POST"])
+        router.add_api_route("/templates", MetaControl.templates, methods=["GET"])
+        router.add_api_route("/templates/{template_id}", MetaControl.judge_template, methods=["POST"])
+        router.add_api_route("/templates/{template_id}/quality", MetaControl.rate_template, methods=["POST"])
+        router.add_api_route("/templates/{template_id}/pause", MetaControl.pause_template, methods=["POST"])
+        router.add_api_route("/templates/{template_id}/category", MetaControl.recategorise_template, methods=["POST"])
+        router.add_api_route("/templates/{template_id}/holding", MetaControl.hold_template, methods=["POST"])
+        router.add_api_route("/messages", MetaControl.messages, methods=["GET"])
+        router.add_api_route("/messages/{message_id}/status", MetaControl.judge_message, methods=["POST"])
+        router.add_api_route("/messages/{message_id}/submit", MetaControl.submit, methods=["POST"])
+        router.add_api_route("/inbound", MetaControl.inbound, methods=["POST"])
+        router.add_api_route("/preferences", MetaControl.prefer, methods=["POST"])
+        router.add_api_route("/flows/{flow_id}", MetaControl.judge_flow, methods=["POST"])
+        router.add_api_route("/wa-ids", MetaControl.renumber, methods=["POST"])
+        router.add_api_route("/changes", MetaControl.change, methods=["POST"])
+        router.add_api_route("/bytes", MetaControl.deliver_bytes, methods=["POST"])
+        router.add_api_route("/batching", MetaControl.batch, methods=["POST"])
+        router.add_api_route("/handshake", MetaControl.handshake, methods=["POST"])
         return router
 
     # -- templates
 
-    async def templates(self) -> list[JsonValue]:
+    async def templates(self: "Here") -> list[JsonValue]:
         """Every template with all that the API can show."""
         return [t.document() for desk in self._api.desks.values() for t in desk.book.templates.values()]
 
-    async def judge_template(self, template_id: str, verdict: TemplateVerdict) -> JsonObject:
+    async def judge_template(self: "Here", template_id: str, verdict: TemplateVerdict) -> JsonObject:
         """Give a template another status, or tell an event about it."""
         desk, template = self._template(template_id)
         if verdict.status is not None:
@@ -215,25 +217,25 @@ class MetaControl:
         await desk.hooks.tell(changes)
         return template.document()
 
-    async def rate_template(self, template_id: str, rating: Rating) -> JsonObject:
+    async def rate_template(self: "Here", template_id: str, rating: Rating) -> JsonObject:
         """Another quality; RED pauses an approved template."""
         desk, template = self._template(template_id)
         await desk.hooks.tell(desk.review.rate(template, rating.score))
         return template.document()
 
-    async def pause_template(self, template_id: str) -> JsonObject:
+    async def pause_template(self: "Here", template_id: str) -> JsonObject:
         """Pause for low quality: 3 h, the second time 6 h, then DISABLED."""
         desk, template = self._template(template_id)
         await desk.hooks.tell(desk.review.pause(template))
         return template.document()
 
-    async def recategorise_template(self, template_id: str, wanted: Recategorised) -> JsonObject:
+    async def recategorise_template(self: "Here", template_id: str, wanted: Recategorised) -> JsonObject:
         """Put a template into another category."""
         desk, template = self._template(template_id)
         await desk.hooks.tell(desk.review.recategorise(template, wanted.category))
         return template.document()
 
-    async def hold_template(self, template_id: str, holding: Holding) -> JsonObject:
+    async def hold_template(self: "Here", template_id: str, holding: Holding) -> JsonObject:
         """Hold messages of a template back after they are taken, or let them go."""
         desk, template = self._template(template_id)
         template.held_as = holding.message_status
@@ -248,7 +250,7 @@ class MetaControl:
     # -- messages
 
     async def messages(
-        self, number: str | None = None, status: str | None = None, reference: str | None = None
+        self: "Here", number: str | None = None, status: str | None = None, reference: str | None = None
     ) -> MessageViews:
         """The messages that were taken and fit."""
         views = [_view(desk, message) for desk in self._api.desks.values() for message in desk.book.messages.values()]
@@ -259,21 +261,21 @@ class MetaControl:
         )
         return MessageViews(count=len(found), messages=found)
 
-    async def judge_message(self, message_id: str, verdict: MessageVerdict) -> MessageView:
+    async def judge_message(self: "Here", message_id: str, verdict: MessageVerdict) -> MessageView:
         """Tell a status of a message now, whatever came before."""
         desk, message = self._message(message_id)
         message.failure = (verdict.code, verdict.details) if verdict.status == "failed" else message.failure
         await desk.hooks.tell(desk.life.force(message, verdict.status))
         return _view(desk, message)
 
-    async def submit(self, message_id: str, submission: Submission) -> MessageView:
+    async def submit(self: "Here", message_id: str, submission: Submission) -> MessageView:
         """Send the form of a message now."""
         desk, message = self._message(message_id)
         answers = submission.answers if submission.raw is None else submission.raw
         await desk.hooks.tell(desk.life.submit(message, answers, token=submission.token, context=submission.context))
         return _view(desk, message)
 
-    async def inbound(self, said: Inbound) -> JsonObject:
+    async def inbound(self: "Here", said: Inbound) -> JsonObject:
         """Let a candidate send something now."""
         desk, conversation = self._conversation(said.account, said.line, said.number)
         content: JsonObject = {**({"text": {"body": said.text}} if said.text is not None else {}), **said.content}
@@ -281,7 +283,7 @@ class MetaControl:
         await desk.hooks.tell([change])
         return {"id": change.about}
 
-    async def prefer(self, wanted: Preference) -> JsonObject:
+    async def prefer(self: "Here", wanted: Preference) -> JsonObject:
         """Let a candidate stop or resume marketing: all lines of the account."""
         desk, conversation = self._conversation(wanted.account, wanted.line, wanted.number)
         if wanted.value == "stop":
@@ -293,7 +295,7 @@ class MetaControl:
 
     # -- the rest
 
-    async def judge_flow(self, flow_id: str, verdict: FlowVerdict) -> JsonObject:
+    async def judge_flow(self: "Here", flow_id: str, verdict: FlowVerdict) -> JsonObject:
         """Give a Flow another status."""
         for desk in self._api.desks.values():
             flow = desk.book.flows.get(flow_id)
@@ -303,28 +305,28 @@ class MetaControl:
                 return {"id": flow.of.id, "name": flow.of.name, "status": flow.status}
         raise HTTPException(404, "no flow of this id")
 
-    async def renumber(self, wanted: Renumbered) -> JsonObject:
+    async def renumber(self: "Here", wanted: Renumbered) -> JsonObject:
         """Give a number another WhatsApp id."""
         self._desk(wanted.account).book.wa_ids[wanted.number] = wanted.wa_id
         return {"number": wanted.number, "wa_id": wanted.wa_id}
 
-    async def change(self, wanted: RawChange) -> JsonObject:
+    async def change(self: "Here", wanted: RawChange) -> JsonObject:
         """Deliver a change of any field."""
         desk = self._desk(wanted.account)
         await desk.hooks.tell([desk.hooks.raw(wanted.field, wanted.value, wanted.time)])
         return {"field": wanted.field}
 
-    async def deliver_bytes(self, wanted: RawBody) -> JsonObject:
+    async def deliver_bytes(self: "Here", wanted: RawBody) -> JsonObject:
         """Sign and deliver any text, JSON or not."""
         await self._desk(wanted.account).hooks.deliver_bytes(wanted.text.encode(), "raw:bytes")
         return {"bytes": len(wanted.text.encode())}
 
-    async def batch(self, wanted: Batching) -> JsonObject:
+    async def batch(self: "Here", wanted: Batching) -> JsonObject:
         """Let changes wait for each other from now on."""
         self._desk(wanted.account).hooks.batch_seconds = wanted.seconds
         return {"seconds": wanted.seconds}
 
-    async def handshake(self, wanted: Handshake) -> Handshaken:
+    async def handshake(self: "Here", wanted: Handshake) -> Handshaken:
         """Subscribe: an unsigned GET to the receiver."""
         desk = self._desk(wanted.account)
         url = wanted.url or desk.account.webhook_url
@@ -367,6 +369,10 @@ class MetaControl:
         if wanted not in desk.book.lines:
             raise HTTPException(404, "no line of this phone number id")
         return desk, desk.book.conversation(desk.book.lines[wanted], number)
+
+
+Here = Annotated[MetaControl, Depends(behind(MetaControl))]
+"""This part of the sandbox that is asked."""
 
 
 def _view(desk: Desk, message: Message) -> MessageView:

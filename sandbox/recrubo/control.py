@@ -2,9 +2,10 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, HTTPException, Query
+from fastapi import APIRouter, Depends, HTTPException, Query
 from pydantic import Field, JsonValue
 
+from sandbox.behind import behind
 from sandbox.recrubo import templates
 from sandbox.recrubo.api import RecruboApi
 from sandbox.recrubo.book import ENDS, Run
@@ -63,21 +64,22 @@ class RecruboControl:
     def __init__(self, api: RecruboApi) -> None:
         self._api = api
 
-    def router(self) -> APIRouter:
+    @staticmethod
+    def router() -> APIRouter:
         """The addresses of this part of the control API."""
         router = APIRouter(prefix="/recrubo", tags=["recrubo"])
-        router.add_api_route("/templates", self.templates, methods=["GET"])
-        router.add_api_route("/templates/{template_id}", self.judge_template, methods=["POST"])
-        router.add_api_route("/inbound", self.write, methods=["POST"])
-        router.add_api_route("/runs", self.runs, methods=["GET"])
-        router.add_api_route("/runs/{run_id}", self.judge_run, methods=["POST"])
+        router.add_api_route("/templates", RecruboControl.templates, methods=["GET"])
+        router.add_api_route("/templates/{template_id}", RecruboControl.judge_template, methods=["POST"])
+        router.add_api_route("/inbound", RecruboControl.write, methods=["POST"])
+        router.add_api_route("/runs", RecruboControl.runs, methods=["GET"])
+        router.add_api_route("/runs/{run_id}", RecruboControl.judge_run, methods=["POST"])
         return router
 
-    async def templates(self) -> list[JsonValue]:
+    async def templates(self: "Here") -> list[JsonValue]:
         """Every template as the API shows it."""
         return [t.resource().object() for desk in self._api.desks.values() for t in desk.book.templates.values()]
 
-    async def judge_template(self, template_id: str, verdict: TemplateVerdict) -> JsonObject:
+    async def judge_template(self: "Here", template_id: str, verdict: TemplateVerdict) -> JsonObject:
         """Give a template another status and send the webhook."""
         for desk in self._api.desks.values():
             template = desk.book.templates.get(template_id)
@@ -86,7 +88,7 @@ class RecruboControl:
                 return template.resource().object()
         raise HTTPException(404, "no template of this id")
 
-    async def write(self, written: Written) -> JsonObject:
+    async def write(self: "Here", written: Written) -> JsonObject:
         """Let a candidate write now."""
         for desk in self._api.desks.values():
             threads = [t for t in desk.book.threads_of(written.number) if written.thread in (None, t.id)]
@@ -96,7 +98,7 @@ class RecruboControl:
         raise HTTPException(404, "no thread with this number")
 
     async def runs(
-        self,
+        self: "Here",
         number: Annotated[str | None, Query()] = None,
         status: Annotated[str | None, Query()] = None,
         reference: Annotated[str | None, Query()] = None,
@@ -110,7 +112,7 @@ class RecruboControl:
         )
         return RunViews(count=len(found), runs=found)
 
-    async def judge_run(self, run_id: str, verdict: RunVerdict) -> RunView:
+    async def judge_run(self: "Here", run_id: str, verdict: RunVerdict) -> RunView:
         """End a run now and send the webhook."""
         for desk in self._api.desks.values():
             run = desk.book.runs.get(run_id)
@@ -120,6 +122,10 @@ class RecruboControl:
                 await desk.world.webhooks.tell(desk.life.end(run, verdict.status, verdict.state))
                 return _view(desk, run)
         raise HTTPException(404, "no run of this id")
+
+
+Here = Annotated[RecruboControl, Depends(behind(RecruboControl))]
+"""This part of the sandbox that is asked."""
 
 
 def _view(desk: Desk, run: Run) -> RunView:

@@ -3,9 +3,10 @@
 from enum import StrEnum
 from typing import Annotated
 
-from fastapi import APIRouter, HTTPException, Query
+from fastapi import APIRouter, Depends, HTTPException, Query
 from pydantic import Field, JsonValue
 
+from sandbox.behind import behind
 from sandbox.truora.api import TruoraApi
 from sandbox.truora.book import Session
 from sandbox.truora.desk import Desk
@@ -88,22 +89,23 @@ class TruoraControl:
     def __init__(self, api: TruoraApi) -> None:
         self._api = api
 
-    def router(self) -> APIRouter:
+    @staticmethod
+    def router() -> APIRouter:
         """The addresses of this part of the control API."""
         router = APIRouter(prefix="/truora", tags=["truora"])
-        router.add_api_route("/outbounds", self.outbounds, methods=["GET"])
-        router.add_api_route("/outbounds/{outbound_id}", self.judge_outbound, methods=["POST"])
-        router.add_api_route("/inbound", self.write, methods=["POST"])
-        router.add_api_route("/events", self.tell, methods=["POST"])
-        router.add_api_route("/sessions", self.sessions, methods=["GET"])
-        router.add_api_route("/sessions/{session_id}", self.judge_session, methods=["POST"])
+        router.add_api_route("/outbounds", TruoraControl.outbounds, methods=["GET"])
+        router.add_api_route("/outbounds/{outbound_id}", TruoraControl.judge_outbound, methods=["POST"])
+        router.add_api_route("/inbound", TruoraControl.write, methods=["POST"])
+        router.add_api_route("/events", TruoraControl.tell, methods=["POST"])
+        router.add_api_route("/sessions", TruoraControl.sessions, methods=["GET"])
+        router.add_api_route("/sessions/{session_id}", TruoraControl.judge_session, methods=["POST"])
         return router
 
-    async def outbounds(self) -> list[JsonValue]:
+    async def outbounds(self: "Here") -> list[JsonValue]:
         """Every outbound as the API shows it."""
         return [o.shown(desk.book.client_id) for desk in self._desks() for o in desk.book.outbounds.values()]
 
-    async def judge_outbound(self, outbound_id: str, verdict: OutboundVerdict) -> JsonObject:
+    async def judge_outbound(self: "Here", outbound_id: str, verdict: OutboundVerdict) -> JsonObject:
         """Give an outbound another status. No hook tells it, but for the ambiguous one where the account has it."""
         for desk in self._desks():
             outbound = desk.book.outbounds.get(outbound_id)
@@ -114,7 +116,7 @@ class TruoraControl:
                 return outbound.shown(desk.book.client_id)
         raise HTTPException(404, "no outbound of this id")
 
-    async def write(self, written: Written) -> SessionView:
+    async def write(self: "Here", written: Written) -> SessionView:
         """Let a candidate write now; EXIT cancels the conversation."""
         for desk in self._desks():
             found = [s for s in desk.book.sessions_of(written.number) if written.session in (None, s.id)]
@@ -124,7 +126,7 @@ class TruoraControl:
                 return _view(desk, session)
         raise HTTPException(404, "no conversation with this number")
 
-    async def tell(self, event: ScriptedEvent) -> JsonObject:
+    async def tell(self: "Here", event: ScriptedEvent) -> JsonObject:
         """Send an event as it stands, signed like any other."""
         desk = self._api.desks.get(event.account)
         if desk is None:
@@ -134,7 +136,7 @@ class TruoraControl:
         return fact.event
 
     async def sessions(
-        self,
+        self: "Here",
         number: Annotated[str | None, Query()] = None,
         status: Annotated[str | None, Query()] = None,
         reference: Annotated[str | None, Query()] = None,
@@ -148,7 +150,7 @@ class TruoraControl:
         )
         return SessionViews(count=len(found), sessions=found)
 
-    async def judge_session(self, session_id: str, verdict: SessionVerdict) -> SessionView:
+    async def judge_session(self: "Here", session_id: str, verdict: SessionVerdict) -> SessionView:
         """Let something happen to a conversation now and send the hooks."""
         for desk in self._desks():
             session = desk.book.sessions.get(session_id)
@@ -162,6 +164,10 @@ class TruoraControl:
 
     def _desks(self) -> list[Desk]:
         return list(self._api.desks.values())
+
+
+Here = Annotated[TruoraControl, Depends(behind(TruoraControl))]
+"""This part of the sandbox that is asked."""
 
 
 def _happen(desk: Desk, session: Session, verdict: SessionVerdict) -> list[Fact]:

@@ -133,7 +133,7 @@ def is_collected(node_id: str, collected: frozenset[str]) -> bool:
 def collected_in(files: list[str]) -> frozenset[str]:
     """The ids that pytest itself finds in these files."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    options = ["--collect-only", "-n0", "-p", "no:randomly", "-p", "no:cacheprovider"]
+    options = ["--collect-only", "-n0", "--assert=plain", "-p", "no:randomly", "-p", "no:cacheprovider"]
     command = [sys.executable, "-m", "pytest", *options, *files]
     done = subprocess.run(command, cwd=ROOT, env=clean, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]

@@ -131,11 +131,21 @@ class ProductionShape:
     @contextmanager
     def serving(self, service: str, changes: Mapping[str, str] | None = None) -> Iterator[Process]:
         """Run ``service`` while the block lasts, from the moment that its own health check passes."""
+        with self.launched(service, changes) as process:
+            self.wait_until_healthy(process)
+            yield process
+
+    @contextmanager
+    def launched(self, service: str, changes: Mapping[str, str] | None = None) -> Iterator[Process]:
+        """Run ``service`` while the block lasts, ready or not."""
         environment = {**self.environment(service), **(changes or {})}
         log = self.directory / f"{service}.log"
         with started(service, self.command(service), log, environment, cwd=self.directory) as process:
-            process.wait_until(lambda: self.is_healthy(service), "its health check passes", 90, every=0.5)
             yield process
+
+    def wait_until_healthy(self, process: Process) -> None:
+        """Return once the health check of a launched service passes. Raises ``ProcessFailed``."""
+        process.wait_until(lambda: self.is_healthy(process.name), "its health check passes", 90, every=0.2)
 
     def elsewhere(self, directory: Path, ports: Mapping[str, int]) -> "ProductionShape":
         """The same for a second process of a service, with ports and logs of its own."""

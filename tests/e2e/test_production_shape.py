@@ -27,6 +27,7 @@ from tests.temporal_cluster import TemporalMissing, temporal_binaries
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(300)]
 
+SERVICES = ("sandbox", "gateway", "worker", "codec-server")
 TENANT, LINE, ACCOUNT = "demo", "recruiting", "recrubo-sandbox"
 
 
@@ -51,8 +52,9 @@ def migrated(shape: ProductionShape) -> ProductionShape:
 def services(migrated: ProductionShape) -> Iterator[ProductionShape]:
     """Every long-running service of ours, up and healthy by its own health check."""
     with ExitStack() as stack:
-        for service in ("sandbox", "gateway", "worker", "codec-server"):
-            stack.enter_context(migrated.serving(service))
+        launched = [stack.enter_context(migrated.launched(service)) for service in SERVICES]
+        for process in launched:
+            migrated.wait_until_healthy(process)
         yield migrated
 
 
@@ -125,7 +127,7 @@ def test_a_misspelt_variable_stops_a_service_before_it_does_anything(shape: Prod
 
 
 def test_every_service_passes_its_own_health_check(services: ProductionShape) -> None:
-    for service in ("sandbox", "gateway", "worker", "codec-server"):
+    for service in SERVICES:
         assert services.is_healthy(service), service
 
 

@@ -5,20 +5,11 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import make_url
 
 from store.keys import KeyRing
-from store.migrate import upgrade
 from store.stores import Stores
-from tests.postgres import fresh_database, postgres_missing, postgres_server
+from tests.databases import Lending
 from tests.unit.gateway.world import FakeTemporal, World
-
-
-@pytest.fixture(scope="session")
-def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("inbox") / "migrated.sqlite3"
-    upgrade(f"sqlite:///{file}")
-    return file
 
 
 @pytest.fixture
@@ -28,26 +19,9 @@ def sqlite_url(migrated_file: Path, tmp_path: Path) -> str:
     return f"sqlite:///{file}"
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    missing = postgres_missing()
-    if missing:
-        pytest.skip(missing)
-    with postgres_server() as url:
-        yield url
-
-
-@pytest.fixture(scope="session")
-def migrated_database(postgres: str) -> Iterator[str]:
-    """The name of a migrated, empty database, to make others from."""
-    with fresh_database(postgres) as url:
-        upgrade(url)
-        yield make_url(url).database or ""
-
-
 @pytest.fixture
-def postgres_url(postgres: str, migrated_database: str) -> Iterator[str]:
-    with fresh_database(postgres, template=migrated_database) as url:
+def postgres_url(lending: Lending) -> Iterator[str]:
+    with lending.lend() as url:
         yield url
 
 

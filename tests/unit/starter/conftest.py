@@ -14,7 +14,6 @@ import structlog
 from structlog.testing import capture_logs
 
 from runtime.dev_server import DevServer
-from store.migrate import upgrade
 from tests.unit.starter.world import World, open_world
 from workflows import search_attributes
 
@@ -47,18 +46,11 @@ def temporal() -> Iterator[str]:
     asyncio.run(server.stop())
 
 
-@pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("starter") / "migrated.sqlite3"
-    upgrade(f"sqlite:///{file}")
-    return file
-
-
 @pytest.fixture
-def url(migrated: Path, tmp_path: Path) -> str:
+def url(migrated_file: Path, tmp_path: Path) -> str:
     """A migrated, empty store."""
     file = tmp_path / "store.sqlite3"
-    shutil.copy(migrated, file)
+    shutil.copy(migrated_file, file)
     return f"sqlite:///{file}"
 
 

@@ -8,9 +8,6 @@ from store.keys import KeyRing
 from store.stores import Stores
 from tests.unit.gateway.conftest import (  # noqa: F401 - fixtures are found by their names in this module
     keys,
-    migrated_database,
-    migrated_file,
-    postgres,
     postgres_url,
     sqlite_url,
     url,
