@@ -74,6 +74,8 @@ class ReconcileRequest(Model):
     template_id: str
     final: bool
     """The settle time is over: nothing found now means that nothing was created."""
+    ledger_only: bool = False
+    """The provider is not asked: the attempt is over, and what it wrote before it died may say how it ended."""
     at: Instant
 
 

@@ -47,8 +47,9 @@ class MessagingProvider(Protocol):
         ...
 
     async def submit_template(self, specification: TemplateSpecification) -> TemplateReading:
-        """Create the template at the provider: one request. Its state is then as good as read.
+        """Create the template at the provider: one request that creates. Its state is then as good as read.
 
+        Where the provider has this name in this language already, what is there is read and taken up.
         Raises ``ProviderRejected`` (also where the provider cannot create templates), ``ProviderUnavailable`` when it
         is known not to be created, ``OutcomeUnknown`` when the answer was lost.
         """

@@ -129,6 +129,8 @@ class EngagementState(BaseModel):
     trial_of: str = ""
     """The gate that let us go first and alone, and waits to hear how it went."""
     accepted_category: str = ""
+    template_ids: dict[str, str] = Field(default_factory=dict)
+    """The provider's ids of templates that the plan names without one, by name and language."""
     needs_human: bool = False
     settlement: Settlement | None = None
     conversation_ended: bool = False

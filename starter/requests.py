@@ -42,7 +42,7 @@ class RequestCheck:
     def mistakes(self, request: EngagementRequest, now: datetime) -> tuple[Mistake, ...]:
         """Everything that is wrong; nothing when the engagement may be started."""
         found = [*self._line_mistakes(request), *_candidate_mistakes(request, now), *_plan_mistakes(request.plan)]
-        if self._line(request) is not None and self.route(request).capabilities.reads_templates_by_id:
+        if self._line(request) is not None and _needs_ids(self.route(request).capabilities):
             found += [
                 Mistake("missing: this provider knows templates by its own id", field=f"{place}.id")
                 for place, template in _templates(request.plan)
@@ -97,6 +97,11 @@ def fingerprints_of(request: EngagementRequest, keys: Fingerprints) -> dict[str,
         name: keys.fingerprint(f"{name}={json.dumps(value, sort_keys=True, separators=(',', ':'))}")
         for name, value in parts.items()
     }
+
+
+def _needs_ids(capabilities: Capabilities) -> bool:
+    """A template that can be created is found by its name as well, since it has no id before."""
+    return capabilities.reads_templates_by_id and not capabilities.can_create_templates
 
 
 def _candidate_mistakes(request: EngagementRequest, now: datetime) -> list[Mistake]:

@@ -128,7 +128,8 @@ def lock_within(connection: Connection, meant: Sequence[tuple[str, str, str, str
 def template_refusal_within(connection: Connection, send: Send) -> PolicyRefused | None:
     """Why the template of ``send`` must not leave by what we know of it; None as well when we know nothing."""
     wanted = select(template_states.c.status, template_states.c.stale).where(
-        _this(send.account, send.template), template_states.c.template_id == send.template.id
+        _this(send.account, send.template),
+        or_(template_states.c.template_id == send.template.id, template_states.c.provider_id == send.template.id),
     )
     row = connection.execute(wanted).one_or_none()
     if row is None or (not row.stale and TemplateStatus(row.status).sends):

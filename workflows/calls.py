@@ -73,6 +73,8 @@ class Calls:
     def reconcile_send(self, request: ReconcileRequest) -> ActivityHandle[Reconciled]:
         """Whether a send with a lost answer reached the provider."""
         summary = "did the send with the lost answer arrive?" + (" last look" if request.final else "")
+        if request.ledger_only:
+            summary = "how far did the send come before its worker was gone?"
         return _start(names.RECONCILE_SEND, request, Reconciled, self._lookup(request.account, summary))
 
     def end_conversation(self, request: EndConversation) -> ActivityHandle[ConversationEnded]:

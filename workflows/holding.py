@@ -122,6 +122,8 @@ class Holding:
 
     def _fits(self, template: TemplateRef, reading: TemplateReading) -> bool:
         self._state.release(self._progress.now, "the template is approved")
+        if reading.provider_id:
+            self._state.template_ids[f"{template.name}:{template.language}"] = reading.provider_id
         if reading.flow_missing:
             reason = f"{template.name} starts a flow and the plan names none"
         elif reading.variables is not None and reading.variables != len(template.variables):

@@ -12,6 +12,7 @@ from temporalio.workflow import ActivityHandle
 
 from domain.engagements import Engagement
 from domain.outcomes import EngagementOutcome
+from domain.plans import TemplateRef
 from domain.reading import Reader
 from domain.state import EngagementState, Stage, until
 from workflows import search_attributes as attributes
@@ -37,6 +38,13 @@ class Progress:
     def now(self) -> datetime:
         """The workflow's clock."""
         return workflow.now()
+
+    def with_id(self, template: TemplateRef) -> TemplateRef:
+        """The template as its provider sends it: where it sends by id and the plan names none, by the one found."""
+        found = self.state.template_ids.get(f"{template.name}:{template.language}", "")
+        if template.id or not found or not self.engagement.route.capabilities.reads_templates_by_id:
+            return template
+        return template.model_copy(update={"id": found})
 
     def is_settled(self) -> bool:
         """Whether the outcome is decided."""
@@ -92,6 +100,9 @@ class Progress:
                 await workflow.wait_condition(lambda: handle.done() or self.state.has_news())
             except asyncio.CancelledError:
                 self._cancelled()
+                # An activity whose ending came in this very task must not be cancelled any more: that would lose it.
+                # Conditions are looked at when all that is ready has run, its handle included.
+                await workflow.wait_condition(lambda: True)
             self.reader().read_news()
             if recall and self.is_settled() and not recalled and not handle.done():
                 handle.cancel()

@@ -31,6 +31,28 @@ class Reconciling:
             return await self._ask_person(record, step)
         return True
 
+    async def ask_ledger(self, record: SendRecord, step: Step) -> None:
+        """Ask our own ledger about a send whose worker did not live to tell how it ended.
+
+        It may never have been claimed, or have ended and only not been reported. Else its row becomes ``unknown``:
+        while it says that an answer is still to come the gateway waits with events, and no person finds it.
+        """
+        progress = self._progress
+        if progress.is_settled():  # nothing is sent any more, but what comes late must find its send
+            record.needs_record = True
+            await self.record(record, LedgerState.UNKNOWN)
+            return
+        request = self._reconcile_request(record, step, final=False, ledger_only=True)
+        found = await self._holding.persist(partial(progress.calls.reconcile_send, request), step)
+        if found is None or not self._is_open(record):
+            return
+        if found.state is LedgerState.SENT and found.receipt is not None:
+            self._state.mark_sent(record, found.receipt, progress.now)
+            progress.log("reconciled", f"{step.name}: the ledger has the provider's answer")
+        elif found.state is not LedgerState.UNKNOWN:
+            record.state = LedgerState.NOT_SENT
+            progress.log("reconciled", f"{step.name}: the ledger shows that it never left")
+
     def _is_open(self, record: SendRecord) -> bool:
         return record.state is LedgerState.UNKNOWN and not self._progress.is_settled()
 
@@ -61,7 +83,9 @@ class Reconciling:
                 progress.log("ambiguous", f"{step.name}: several flow runs fit; a person decides")
                 return
 
-    def _reconcile_request(self, record: SendRecord, step: Step, *, final: bool) -> ReconcileRequest:
+    def _reconcile_request(
+        self, record: SendRecord, step: Step, *, final: bool, ledger_only: bool = False
+    ) -> ReconcileRequest:
         route = self._progress.engagement.route
         return ReconcileRequest(
             account=route.account,
@@ -69,8 +93,9 @@ class Reconciling:
             send_key=record.key,
             thread_id=self._state.thread.thread_id if self._state.thread else "",
             flow_id=step.flow.id if step.flow else "",
-            template_id=step.template.id,
+            template_id=self._progress.with_id(step.template).id,
             final=final,
+            ledger_only=ledger_only,
             at=self._progress.now,
         )
 

@@ -13,8 +13,8 @@ from workflows.progress import Progress
 from workflows.reconciling import Reconciling
 from workflows.steps import Step
 
-PATCH = "record-unknown-sends"
-"""Engagements under the release before it leave the ledger's row to reconciliation."""
+PATCH = "ask-ledger-first"
+"""Engagements that lost an answer under the release before it did not ask the ledger."""
 
 
 class Sending:
@@ -100,7 +100,7 @@ class Sending:
             job=engagement.job,
             address=engagement.candidate.phone,
             thread_id=self._state.thread.thread_id if self._state.thread else "",
-            template=step.template,
+            template=self._progress.with_id(step.template),
             parameters=tuple((name, variables.get(name, "")) for name in step.template.variables),
             flow=step.flow,
             at=now,
@@ -139,10 +139,7 @@ class Sending:
         record.state = LedgerState.UNKNOWN
         progress.log("outcome-unknown", f"{step.name}: the answer was lost; it may have been sent")
         if not is_told_unknown(error) and workflow.patched(PATCH):
-            # nobody is left who would write it, and ``calling`` says that an answer is still to come: the gateway would
-            # wait for that before it ties an event, and nobody would find the send among those to settle
-            record.needs_record = True
-            await self._reconciling.record(record, LedgerState.UNKNOWN)
+            await self._reconciling.ask_ledger(record, step)
 
     async def _take_refusal(self, step: Step, failure: SendFailure, error: ActivityError) -> None:
         match failure.code:

@@ -21,6 +21,7 @@ from domain.gates import GateSnapshot
 from domain.ids import ENGAGEMENTS_QUEUE, engagement_workflow_id
 from domain.outcomes import EngagementResult
 from domain.plans import FlowRef, FollowUp, Opening, Plan, Silence, TemplateRef
+from domain.ports import TemplateSpecifications
 from domain.snapshot import EngagementSnapshot
 from domain.topology import Account, Line, Tenant, Topology
 from runtime.settings import WorkerSettings
@@ -188,7 +189,12 @@ class Stage:
 
 @asynccontextmanager
 async def open_stage(
-    skipper: TimeSkipper, directory: Path, provider: ScriptedProvider, *, engagements: bool = True
+    skipper: TimeSkipper,
+    directory: Path,
+    provider: ScriptedProvider,
+    *,
+    engagements: bool = True,
+    specifications: TemplateSpecifications | None = None,
 ) -> AsyncIterator[Stage]:
     """Open a store, start the workers of one account with one line; without ``engagements`` nobody runs workflows."""
     line = f"line-{uuid.uuid4().hex[:8]}"
@@ -206,7 +212,7 @@ async def open_stage(
         await asyncio.to_thread(upgrade, url)
         stores = await stack.enter_async_context(Stores.open(url, KeyRing.generate()))
         ats = HeardNotices()
-        workers = Workers(skipper.client, stores, OneAccount(provider), ats, WorkerSettings())
+        workers = Workers(skipper.client, stores, OneAccount(provider), ats, WorkerSettings(), specifications)
         if engagements:
             await stack.enter_async_context(workers.polling(topology))
         else:

@@ -1,19 +1,26 @@
 """Gates: who waits for the same thing waits together, and goes on together."""
 
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
+from temporalio.testing import TimeSkipper
 
 from domain import names
 from domain.calls import Command, CommandResult, LearnedAliases
-from domain.errors import ProviderRejected, ProviderUnavailable, Scope
+from domain.errors import OutcomeUnknown, ProviderRejected, ProviderUnavailable, Scope
 from domain.events import ProviderEvent, ProviderEvents, TemplateChanged
 from domain.gates import GateResult, GateSnapshot
 from domain.outcomes import EngagementOutcome as Outcome
-from domain.plans import FollowUp
+from domain.plans import FollowUp, TemplateRef
 from domain.sends import TemplateReading, TemplateStatus
-from tests.workflow.stage import NUDGE, TEMPLATE, GateHandle, Play, Stage, plan
+from domain.templates import TemplateCategory, TemplateSpecification
+from tests.workflow.scripted import ScriptedProvider
+from tests.workflow.stage import NUDGE, TEMPLATE, GateHandle, Play, Stage, open_stage, plan
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -280,3 +287,77 @@ async def test_the_gate_shows_its_state_in_words(stage: Stage) -> None:
     assert (snapshot.status, snapshot.reason, snapshot.looks) == ("waiting", "PENDING", 0)
     assert snapshot.until is not None
     assert snapshot.first_waiting == tuple(play.handle.id for play in plays)
+
+
+@dataclass(frozen=True)
+class Specified:
+    """The folder of a worker that has this one template."""
+
+    only: TemplateSpecification
+
+    def find(self, account: str, template: TemplateRef) -> TemplateSpecification | None:
+        return self.only if template.name == self.only.name else None
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def specified(skipper: TimeSkipper, tmp_path: Path, provider: ScriptedProvider) -> AsyncIterator[Stage]:
+    """A stage whose worker could submit the opening's template."""
+    wanted = TemplateSpecification(
+        name=TEMPLATE.name,
+        language=TEMPLATE.language,
+        provider="scripted",
+        category=TemplateCategory.UTILITY,
+        body="Hi",
+    )
+    async with open_stage(skipper, tmp_path, provider, specifications=Specified(wanted)) as opened:
+        yield opened
+
+
+MISSING = TemplateStatus.MISSING
+
+
+async def test_a_missing_template_with_a_specification_is_submitted_once_for_all_who_wait(specified: Stage) -> None:
+    specified.provider.templates = [MISSING, MISSING, PENDING]
+    plays = await held(specified, 3)
+    assert len(specified.provider.submissions) == 1
+    await specified.calendar.pass_time(15 * MINUTE, [p.handle for p in plays])
+    assert len(specified.provider.submissions) == 1
+    assert len(specified.provider.effects) == 3
+
+
+async def test_a_submission_whose_answer_was_lost_is_found_and_never_repeated(specified: Stage) -> None:
+    specified.provider.templates = [MISSING, MISSING, MISSING, PENDING]
+    specified.provider.submit_endings = [OutcomeUnknown("the answer was lost")]
+    (play,) = await held(specified, 1)
+    assert "was lost" in (await play.gate()).reason
+    await play.pass_time(30 * MINUTE)
+    assert len(specified.provider.submissions) == 1
+    assert len(specified.provider.effects) == 1
+
+
+async def test_a_submission_that_never_shows_up_waits_for_a_person_who_submits_again(specified: Stage) -> None:
+    specified.provider.shut[TEMPLATE.name] = MISSING
+    specified.provider.submit_endings = [OutcomeUnknown("the answer was lost")]
+    (play,) = await held(specified, 1)
+    await play.pass_time(40 * MINUTE)
+    assert (await play.gate()).needs_human
+    assert len(specified.provider.submissions) == 1
+    gate = await play.gate_handle()
+    await command(gate, names.RESUBMIT)
+    await specified.calendar.quiet([gate])
+    assert (len(specified.provider.submissions), (await play.gate()).needs_human) == (2, False)
+
+
+async def test_a_submission_that_is_refused_ends_those_who_wait_with_the_reason(specified: Stage) -> None:
+    specified.provider.shut[TEMPLATE.name] = MISSING
+    specified.provider.submit_endings = [ProviderRejected("the body breaks a rule", scope=Scope.TEMPLATE, code="100")]
+    play = await specified.play()
+    settlement = (await play.result()).settlement
+    assert settlement.outcome is Outcome.TEMPLATE_REJECTED
+    assert "the body breaks a rule" in settlement.reason
+
+
+async def test_a_missing_template_without_a_specification_is_a_mistake_of_the_plan(stage: Stage) -> None:
+    stage.provider.shut[TEMPLATE.name] = MISSING
+    assert (await (await stage.play()).result()).settlement.outcome is Outcome.MISCONFIGURED
+    assert stage.provider.submissions == []

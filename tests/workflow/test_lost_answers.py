@@ -1,7 +1,9 @@
 """Sends whose answer is lost, refused, throttled or recalled: at most one message per step, whatever happens."""
 
 import asyncio
-from datetime import timedelta
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from functools import partial
 
 import pytest
 from temporalio.api.common.v1 import WorkflowExecution
@@ -9,12 +11,12 @@ from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 
 from domain import names
 from domain.calls import ResolveSend
-from domain.errors import OutcomeUnknown, ProviderRejected, ProviderUnavailable, Scope
+from domain.errors import OutcomeUnknown, ProviderRejected, ProviderUnavailable, Scope, StoreUnavailable
 from domain.events import FlowRunChanged, FlowRunStatus, FormAnswered, MessageStatus, MessageStatusChanged
 from domain.outcomes import EngagementOutcome as Outcome
-from domain.sends import FlowRun, LedgerState, Send, SendNames
+from domain.sends import FlowRun, LedgerState, Send, SendClaim, SendNames
 from tests.workflow.scripted import PUSHED, ScriptedProvider
-from tests.workflow.stage import Stage, plan
+from tests.workflow.stage import TIMING, Stage, plan
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -118,6 +120,90 @@ async def test_a_status_that_carries_our_reference_proves_that_it_was_sent(stage
     entry = await stage.stores.ledger.find(key)
     assert entry is not None
     assert (entry.state, entry.message_id) == (LedgerState.SENT, "wamid.1")
+
+
+async def until(ask: Callable[[], Awaitable[object]]) -> None:
+    """Come back when the answer is yes."""
+    async with asyncio.timeout(30):
+        while not await ask():
+            await asyncio.sleep(0.05)
+
+
+HASTY = TIMING.model_copy(update={"send_start_to_close": timedelta(seconds=2)})
+"""A worker that does not answer is given up after two seconds."""
+
+
+async def test_a_send_whose_worker_is_gone_is_unknown_in_the_ledger_too_so_that_people_and_events_find_it(
+    stage: Stage,
+) -> None:
+    provider = stage.provider
+    reached, go_on = provider.pause_after = asyncio.Event(), asyncio.Event()
+    provider.capabilities = PUSHED
+    await stage.play(timing=HASTY)
+    await reached.wait()
+    await until(lambda: stage.stores.ledger.list(LedgerState.UNKNOWN))
+    assert [e.key for e in await stage.stores.ledger.list(LedgerState.UNKNOWN)] == [
+        send.key for send in provider.effects
+    ]
+    go_on.set()
+
+
+async def test_a_send_whose_worker_is_gone_becomes_unknown_also_when_the_outcome_is_decided_first(
+    stage: Stage,
+) -> None:
+    reached, go_on = stage.provider.pause_after = asyncio.Event(), asyncio.Event()
+    play = await stage.play(timing=HASTY)
+    await reached.wait()
+    await play.command(names.STOP)
+    assert (await play.result()).settlement.outcome is Outcome.STOPPED
+    assert [entry.n for entry in await stage.stores.ledger.list(LedgerState.UNKNOWN)] == [1]
+    go_on.set()
+
+
+async def test_a_send_that_its_worker_never_claimed_is_sent_without_asking_anybody(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim, asleep, go_on = stage.stores.ledger.claim, asyncio.Event(), asyncio.Event()
+
+    async def first_one_sleeps(send: Send, at: datetime | None = None) -> SendClaim:
+        if not asleep.is_set():
+            asleep.set()
+            await go_on.wait()
+            raise StoreUnavailable("it was asleep")
+        return await claim(send, at)
+
+    monkeypatch.setattr(stage.stores.ledger, "claim", first_one_sleeps)
+    stage.provider.capabilities = PUSHED
+    play = await stage.play(timing=HASTY)
+    await asleep.wait()
+    await until(partial(asyncio.sleep, 0, stage.provider.effects))
+    go_on.set()
+    await play.rest()
+    snapshot = await play.snapshot()
+    assert (snapshot.needs_human, [(s.n, s.send_state) for s in snapshot.sends]) == (False, [(1, LedgerState.SENT)])
+    assert stage.provider.requests.count("trigger_flow") == 1
+
+
+async def test_an_answer_that_was_stored_and_not_reported_is_found_in_the_ledger(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle, go_on = stage.stores.ledger.settle, asyncio.Event()
+
+    async def then_freezes(claim: SendClaim, state: LedgerState, *rest: object) -> None:
+        await settle(claim, state, *rest)  # type: ignore[arg-type]  # handed on as they came
+        await go_on.wait()
+
+    monkeypatch.setattr(stage.stores.ledger, "settle", then_freezes)
+    stage.provider.capabilities = PUSHED
+    play = await stage.play(timing=HASTY)
+
+    async def is_known() -> bool:
+        return [send.run_id for send in (await play.snapshot()).sends] == ["run-1"]
+
+    await until(is_known)
+    go_on.set()
+    assert len(stage.provider.effects) == 1
+    assert "reconciled" in [decision.rule for decision in (await play.snapshot()).decisions]
 
 
 async def test_an_opening_that_nobody_could_settle_expires_and_was_never_repeated(stage: Stage) -> None:

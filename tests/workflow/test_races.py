@@ -104,12 +104,12 @@ async def unattended(skipper: TimeSkipper, tmp_path: Path) -> AsyncIterator[Stag
         yield opened
 
 
-async def happened(play: Play, wanted: EventType.ValueType) -> None:
-    """Come back when the server has written an event of this type."""
+async def happened(play: Play, wanted: EventType.ValueType, times: int = 1) -> None:
+    """Come back when the server has written so many events of this type."""
     async with asyncio.timeout(30):
         while True:
             history = await play.handle.fetch_history()
-            if any(event.event_type == wanted for event in history.events):
+            if [event.event_type for event in history.events].count(wanted) >= times:
                 return
             await asyncio.sleep(0.05)
 
@@ -152,17 +152,21 @@ async def test_an_answer_during_a_follow_ups_send_ends_it_and_nothing_more_is_se
     assert len(stage.provider.effects) == 2, "the follow-up under way counts, the next one never leaves"
 
 
-async def test_a_cancel_in_the_same_task_as_the_sends_own_ending_is_not_swallowed(unattended: Stage) -> None:
+@pytest.mark.parametrize("cancel_first", [True, False])
+async def test_a_cancel_in_the_same_task_as_the_sends_own_ending_is_not_swallowed(
+    unattended: Stage, *, cancel_first: bool
+) -> None:
     reached, go_on = unattended.provider.pause_before = asyncio.Event(), asyncio.Event()
     async with unattended.workers.engagements():
         play = await unattended.play()
         await reached.wait()
-    await play.handle.cancel(reason="somebody pressed the button")
+    if cancel_first:
+        await play.handle.cancel(reason="somebody pressed the button")
     go_on.set()
+    await happened(play, EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED, 3)
+    if not cancel_first:
+        await play.handle.cancel(reason="somebody pressed the button")
     await happened(play, EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED)
-    async with asyncio.timeout(10):
-        while not unattended.provider.effects:
-            await asyncio.sleep(0.02)
     async with unattended.workers.engagements():
         result = await play.result()
     assert (result.settlement.outcome, result.sends) == (Outcome.STOPPED, 1)
