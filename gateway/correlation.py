@@ -6,7 +6,7 @@ that is harmless: a free text or an opt-out, never a form's answer or the end of
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from domain.events import FlowChanged, FlowRunChanged, FormAnswered, NotUnderstood, ProviderEvent, TemplateChanged
@@ -17,6 +17,8 @@ from store.inbox_tables import EventState
 CLOCK_SKEW = timedelta(seconds=30)
 """How far a provider's clock may be behind ours when we ask whether something happened after a send (A-R11)."""
 
+_NAMELESS = (LedgerState.CALLING, LedgerState.UNKNOWN)
+"""States of a send that may have left and whose ids at the provider nobody has told yet."""
 _REACHED_NOBODY = (LedgerState.FREE, LedgerState.NOT_SENT, LedgerState.REJECTED)
 
 
@@ -76,18 +78,15 @@ def _by_exact_ties(sighting: Sighting, found: Findings) -> Attribution | None:
 
 
 def _by_lost_answer(sighting: Sighting, found: Findings) -> Attribution | None:
-    """A run in the thread of a send whose answer was lost: same flow, not before the send, and nobody else's run.
-
-    While a send is still on its way its answer is about to tell the run id: the event waits for that instead.
-    """
+    """A run in the thread of a send whose answer was lost: same flow, not before the send, and nobody else's run."""
     if not (sighting.ties.run_id and sighting.ties.thread_id and sighting.ties.flow_id):
         return None
     fitting = [
         send
         for send in _before(sighting, found.on_thread.get(sighting.ties.thread_id, ()))
-        if send.flow_id == sighting.ties.flow_id and not send.run_id and send.state is LedgerState.UNKNOWN
+        if send.flow_id == sighting.ties.flow_id and _is_nameless(send)
     ]
-    return _only(fitting, "thread-flow-time")
+    return _only_lost(fitting, "thread-flow-time")
 
 
 def _by_lost_session(sighting: Sighting, found: Findings) -> Attribution | None:
@@ -103,11 +102,9 @@ def _by_lost_session(sighting: Sighting, found: Findings) -> Attribution | None:
         send
         for contact in people
         for send in _before(sighting, found.to_contact.get(contact, ()))
-        if (send.flow_id, send.template_id) == (ties.flow_id, ties.template_id)
-        and not send.session_id
-        and send.state is LedgerState.UNKNOWN
+        if (send.flow_id, send.template_id) == (ties.flow_id, ties.template_id) and _is_nameless(send)
     ]
-    return _only(fitting, "address-flow-template-time")
+    return _only_lost(fitting, "address-flow-template-time")
 
 
 def _by_thread(sighting: Sighting, found: Findings) -> Attribution | None:
@@ -122,8 +119,22 @@ def _by_address(sighting: Sighting, found: Findings) -> Attribution | None:
     people = {found.contacts[digest] for digest in sighting.senders if digest in found.contacts}
     if len(people) > 1:
         return Attribution(EventState.PARKED, "addresses-disagree")
-    sends = [send for contact in people for send in found.to_contact.get(contact, ())]
-    return _only(_open(_before(sighting, sends)), "address")
+    sends = _before(sighting, [send for contact in people for send in found.to_contact.get(contact, ())])
+    if sighting.ties.replied_to and any(send.state in _NAMELESS and not send.is_open for send in sends):
+        return None  # it quotes a message that we do not know, and that may be one of an engagement that has ended
+    verdict = _only(_open(sends), "address")
+    # the words of a person prove no send, so none is named: it would adopt the id of whatever message they quote
+    return verdict and replace(verdict, send_key="")
+
+
+def _is_nameless(send: SendTie) -> bool:
+    """Whether nobody has told the provider's ids of a send yet. A person may have said that it was sent, without them."""
+    return send.state in (*_NAMELESS, LedgerState.SENT) and not (send.run_id or send.session_id)
+
+
+def _only_lost(sends: list[SendTie], rule: str) -> Attribution | None:
+    """As ``_only``. While a send is still on its way its answer is about to tell its ids: the event waits for that."""
+    return None if any(send.state is LedgerState.CALLING for send in sends) else _only(sends, rule)
 
 
 def _only(sends: list[SendTie], rule: str) -> Attribution | None:

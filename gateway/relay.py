@@ -1,7 +1,8 @@
 """The relay: carries events from the inbox into engagements, one signal per batch, at least once.
 
 A signal that fails is tried again later, for that engagement alone: the others never wait for it. What Temporal says
-is no longer there is recorded as late. While Temporal is down the inbox grows, and it drains afterwards.
+is no longer there is recorded as late. Gates hear the same way; where no gate is, nobody waited. While Temporal is down
+the inbox grows, and it drains afterwards.
 """
 
 import asyncio
@@ -15,9 +16,9 @@ from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from domain import names
 from domain.errors import StoreUnavailable
 from domain.events import ProviderEvents
+from domain.ids import is_gate, signal_for
 from gateway.metrics import GatewayMetrics
 from gateway.wakeup import Wakeup
 from store.inbox_relay import Outbound, RelayBatch
@@ -64,11 +65,11 @@ class TemporalSignaller:
         self._client = client
 
     async def signal(self, workflow_id: str, events: ProviderEvents) -> Handover:
-        """Signal the running engagement of this id, whichever run it is in."""
+        """Signal the running engagement or gate of this id, whichever run it is in."""
         handle = self._client.get_workflow_handle(workflow_id)
         try:
             async with asyncio.timeout(HAND_OVER_TIME):
-                await handle.signal(names.PROVIDER_EVENTS, events, rpc_timeout=SIGNAL_TIME)
+                await handle.signal(signal_for(workflow_id), events, rpc_timeout=SIGNAL_TIME)
         except RPCError as error:
             return _ending(error)
         except (RuntimeError, TimeoutError):  # a lazy client that cannot connect raises plain RuntimeError
@@ -156,6 +157,8 @@ class Relay:
                 now = self._clock()
                 for received_at in batch.received_at:
                     self._metrics.relaying.observe(max(0.0, (now - received_at).total_seconds()))
+            case Handover.CLOSED if is_gate(batch.workflow_id):  # nobody waited there
+                await self._outbound.settle(batch, EventState.NO_EFFECT, reason="no-gate")
             case Handover.CLOSED:
                 await self._outbound.settle(batch, EventState.LATE)
                 log.info("events_late", workflow_id=batch.workflow_id, events=len(batch.events))

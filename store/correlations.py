@@ -37,6 +37,7 @@ class Sighting(Model):
     senders: tuple[str, ...] = ()
     """Digests of the person's aliases, in hexadecimal."""
     occurred_at: Instant
+    """Sends that were claimed later have nothing to do with it."""
     may_fall_back: bool
     thread_may_tie: bool
     may_weaken: bool = True
@@ -48,7 +49,7 @@ class Sighting(Model):
         return cls(
             ties=event.ties,
             senders=tuple(keys.alias_digest(alias).hex() for alias in event.sender),
-            occurred_at=event.occurred_at,
+            occurred_at=event.message_at or event.occurred_at,
             may_fall_back=event.may_fall_back,
             thread_may_tie=thread_may_tie,
         )

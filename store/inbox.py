@@ -10,18 +10,20 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import Connection, insert, or_, select, update
+from sqlalchemy import Connection, func, insert, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from domain.errors import SetupError
-from domain.events import ProviderEvent, TemplateChanged
+from domain.events import ProviderEvent
 from store.clock import bookkeeping_now
 from store.correlations import Sighting
-from store.database import Database, insert_new
+from store.database import Database
 from store.inbox_effects import ContactEffects, apply_within
+from store.inbox_gates import apply_within as apply_to_scopes_within
+from store.inbox_gates import gates_within
 from store.inbox_relay import wanted_within
 from store.inbox_tables import DeliveryState, EventState, inbox_deliveries, inbox_events, purpose_of
 from store.keys import KeyRing
-from store.templates import mark_stale_within
 
 log = structlog.get_logger()
 
@@ -182,28 +184,38 @@ class Inbox:
         return [StoredDelivery(row.id, Delivery(row.provider, row.account, row.body, row.received_at)) for row in rows]
 
     def _keep_events(self, connection: Connection, read: Sequence[ReadDelivery]) -> tuple[Kept, ...]:
-        kept: list[Kept] = []
-        wanted: dict[str, datetime] = {}
-        for one in read:
-            if not self._finish(connection, one.stored):
-                continue
-            if one.quarantine:
-                kept.append(self._quarantine(connection, one))
-            for placed in one.events:
-                kept += self._keep_event(connection, one.stored, placed, wanted)
-        wanted_within(connection, wanted, self._clock())
-        return tuple(kept)
+        """Every kind of row is locked in one order everywhere, so no two transactions wait for each other."""
+        mine = self._finish(connection, [one.stored.id for one in read])
+        told = [fact for one in read if one.stored.id in mine for fact in self._facts(_at_gates(connection, one))]
+        new = _first_of_each(told, self._insert(connection, [fact.row for fact in told]))
+        self._insert(connection, [row for fact in new for row in self._rows_for_others(fact)])
+        placed = [fact.placed for fact in new if fact.placed is not None]
+        effects = [one.placement.effects for one in placed if one.placement.effects is not None]
+        apply_within(connection, self._keys, effects)
+        scoped = [(fact.stored.delivery.account, fact.placed.event) for fact in new if fact.stored and fact.placed]
+        apply_to_scopes_within(connection, scoped, self._clock())
+        wanted_within(connection, self._wanted(placed), self._clock())
+        is_new = set(map(id, new))
+        return tuple(
+            Kept(fact.provider, fact.kind, fact.state.value if id(fact) in is_new else DUPLICATE) for fact in told
+        )
 
-    def _finish(self, connection: Connection, stored: StoredDelivery) -> bool:
+    def _finish(self, connection: Connection, delivery_ids: Sequence[int]) -> set[int]:
+        """Which of the deliveries were still this gateway's; they are done now."""
         c = inbox_deliveries.c
         done = connection.execute(
             update(inbox_deliveries)
-            .where(c.id == stored.id, c.state == DeliveryState.NEW.value, c.owner == self._owner)
+            .where(c.id.in_(delivery_ids), c.state == DeliveryState.NEW.value, c.owner == self._owner)
             .values(state=DeliveryState.PARSED.value, body=None, leased_until=None, parsed_at=self._clock())
+            .returning(c.id)
         )
-        return done.rowcount == 1
+        return set(done.scalars())
 
-    def _quarantine(self, connection: Connection, one: ReadDelivery) -> Kept:
+    def _facts(self, one: ReadDelivery) -> list["_Fact"]:
+        facts = [self._fact(one.stored, placed) for placed in one.events]
+        return [self._quarantine(one), *facts] if one.quarantine else facts
+
+    def _quarantine(self, one: ReadDelivery) -> "_Fact":
         """The bytes become an event of their own, known by what they are: sent again, they are kept once."""
         delivery = one.stored.delivery
         row = self._row(one.stored, self._keys.fingerprint("quarantine:" + delivery.body.hex()), _QUARANTINED_KIND)
@@ -213,58 +225,122 @@ class Inbox:
             "payload": self._keys.seal(delivery.body, purpose_of(delivery.received_at)),
             "settled_at": self._clock(),
         }
-        new = insert_new(connection, inbox_events, row, key=["account", "key_digest"])
-        return Kept(delivery.provider, _QUARANTINED_KIND, EventState.QUARANTINED.value if new else DUPLICATE)
+        return _Fact(row, delivery.provider, _QUARANTINED_KIND, EventState.QUARANTINED)
 
-    def _keep_event(
-        self, connection: Connection, stored: StoredDelivery, placed: PlacedEvent, wanted: dict[str, datetime]
-    ) -> list[Kept]:
-        place, kind, provider = placed.placement, placed.event.body.kind, stored.delivery.provider
-        digest = self._keys.fingerprint(placed.event.key)
-        if not self._insert(connection, stored, placed, place.workflow_id, digest):
-            return [Kept(provider, kind, DUPLICATE)]
-        if place.effects is not None:
-            apply_within(connection, self._keys, place.effects)
-        if isinstance(body := placed.event.body, TemplateChanged):
-            account = stored.delivery.account
-            mark_stale_within(connection, account, body.template_id, body.name, body.language)
-        for other in place.also:
-            self._insert(connection, stored, placed, other, self._keys.fingerprint(f"{digest}@{other}"))
-        if place.state is EventState.PENDING:
-            due = self._due(placed.event)
-            for workflow_id in (place.workflow_id, *place.also):
-                wanted[workflow_id] = min(due, wanted.get(workflow_id, due))
-        return [Kept(provider, kind, place.state.value)]
-
-    def _insert(
-        self, connection: Connection, stored: StoredDelivery, placed: PlacedEvent, workflow_id: str, digest: str
-    ) -> bool:
+    def _fact(self, stored: StoredDelivery, placed: PlacedEvent) -> "_Fact":
         place, event = placed.placement, placed.event
-        if place.send_key and workflow_id == place.workflow_id:
+        if place.send_key:
             event = event.model_copy(update={"send_key": place.send_key})
-        pending = place.state is EventState.PENDING
-        row = self._row(stored, digest, event.body.kind) | {
+        row = self._event_row(stored, placed, event) | {"workflow_id": place.workflow_id, "send_key": event.send_key}
+        return _Fact(row, stored.delivery.provider, event.body.kind, place.state, placed, stored)
+
+    def _rows_for_others(self, fact: "_Fact") -> list[dict[str, object]]:
+        """The same fact for each further engagement that must hear of it."""
+        if fact.placed is None or fact.stored is None or not fact.placed.placement.also:
+            return []
+        row = self._event_row(fact.stored, fact.placed, fact.placed.event)
+        return [
+            row | {"workflow_id": other, "key_digest": self._keys.fingerprint(f"{fact.row['key_digest']}@{other}")}
+            for other in fact.placed.placement.also
+        ]
+
+    def _event_row(self, stored: StoredDelivery, placed: PlacedEvent, event: ProviderEvent) -> dict[str, object]:
+        place, pending = placed.placement, placed.placement.state is EventState.PENDING
+        return self._row(stored, self._keys.fingerprint(event.key), event.body.kind) | {
             "state": place.state.value,
             "rule": place.rule,
-            "workflow_id": workflow_id,
-            "send_key": event.send_key,
             "contact_id": place.contact_id,
             "sighting": None if pending else placed.sighting.settled(may_weaken=place.may_weaken).model_dump_json(),
             "payload": self._keys.seal(event.model_dump_json().encode(), purpose_of(stored.delivery.received_at)),
             "due_at": self._due(event) if pending else None,
             "settled_at": self._clock() if place.state is EventState.NO_EFFECT else None,
         }
-        return insert_new(connection, inbox_events, row, key=["account", "key_digest"])
+
+    def _insert(self, connection: Connection, rows: Sequence[dict[str, object]]) -> set[tuple[object, object]]:
+        """Insert what is not there yet; gives (account, key digest) of what was inserted. Ids follow the order given.
+
+        Of several transactions that insert the same rows each waits for the one that was first: so they insert in the
+        order of the keys, whatever the order in which the rows are numbered.
+        """
+        if not rows:
+            return set()
+        c = inbox_events.c
+        is_sqlite = connection.dialect.name == "sqlite"  # has one writer at a time, and numbers rows as they come
+        statement = (sqlite.insert if is_sqlite else postgresql.insert)(inbox_events).on_conflict_do_nothing()
+        if not is_sqlite:
+            numbered = [row | {"id": id_} for row, id_ in zip(rows, _numbers(connection, len(rows)), strict=True)]
+            rows = sorted(numbered, key=lambda row: (str(row["account"]), str(row["key_digest"])))
+        return {tuple(row) for row in connection.execute(statement.returning(c.account, c.key_digest), rows)}
+
+    def _wanted(self, placed: Sequence[PlacedEvent]) -> dict[str, datetime]:
+        """Engagements with new pending events, and when they want them."""
+        wanted: dict[str, datetime] = {}
+        for one in placed:
+            if one.placement.state is EventState.PENDING:
+                due = self._due(one.event)
+                for workflow_id in (one.placement.workflow_id, *one.placement.also):
+                    wanted[workflow_id] = min(due, wanted.get(workflow_id, due))
+        return wanted
 
     def _row(self, stored: StoredDelivery, digest: str, kind: str) -> dict[str, object]:
+        """Every column, so that rows of different kinds are inserted together."""
         return {
             "delivery_id": stored.id,
             "provider": stored.delivery.provider,
             "account": stored.delivery.account,
             "key_digest": digest,
             "kind": kind,
+            "workflow_id": "",
+            "send_key": "",
+            "contact_id": "",
+            "sighting": None,
+            "due_at": None,
             "received_at": stored.delivery.received_at,
         }
 
     def _due(self, event: ProviderEvent) -> datetime:
         return self._clock() + (timedelta(0) if event.is_urgent else self._linger)
+
+
+def _at_gates(connection: Connection, one: ReadDelivery) -> ReadDelivery:
+    """An event about a template or a flow belongs to no engagement, but to the gates at which some may wait."""
+    return replace(
+        one, events=tuple(_at_gate(connection, one.stored.delivery.account, placed) for placed in one.events)
+    )
+
+
+def _at_gate(connection: Connection, account: str, placed: PlacedEvent) -> PlacedEvent:
+    gates = gates_within(connection, account, placed.event)
+    if not gates:
+        return placed
+    there = replace(placed.placement, state=EventState.PENDING, rule="gate", workflow_id=gates[0], also=gates[1:])
+    return replace(placed, placement=there)
+
+
+@dataclass(frozen=True)
+class _Fact:
+    """A row to insert and what it came from; a delivery that could not be read has no event."""
+
+    row: dict[str, object]
+    provider: str
+    kind: str
+    state: EventState
+    placed: PlacedEvent | None = None
+    stored: StoredDelivery | None = None
+
+
+def _first_of_each(told: Sequence[_Fact], inserted: set[tuple[object, object]]) -> list[_Fact]:
+    """Those that were inserted: of several with one key in the same transaction, the first."""
+    left, first = set(inserted), list[_Fact]()
+    for fact in told:
+        key = (fact.row["account"], fact.row["key_digest"])
+        if key in left:
+            left.remove(key)
+            first.append(fact)
+    return first
+
+
+def _numbers(connection: Connection, many: int) -> Sequence[int]:
+    """The next ids, ascending. PostgreSQL only."""
+    sequence = func.pg_get_serial_sequence(inbox_events.name, "id")
+    return connection.execute(select(func.nextval(sequence)).select_from(func.generate_series(1, many))).scalars().all()

@@ -1,5 +1,7 @@
 """What an event changes about a person, in the transaction that stores it: leave to write, last inbound, aliases."""
 
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -36,16 +38,24 @@ class ContactEffects:
         return not told or not (self.contact_ids or self.stranger)
 
 
-def apply_within(connection: Connection, keys: KeyRing, effects: ContactEffects) -> None:
-    """Write the effects; repeating is harmless. A contact that was erased meanwhile stays erased."""
-    people = effects.contact_ids
-    if not people and effects.stranger and effects.opted_out_of:
-        people = (resolve_within(connection, keys, effects.stranger),)
-    for contact_id in sorted(people):
-        try:
-            _apply(connection, keys, contact_id, effects)
-        except NotFound:
-            continue
+def apply_within(connection: Connection, keys: KeyRing, several: Iterable[ContactEffects]) -> None:
+    """Write the effects of events, given in order of arrival; repeating is harmless.
+
+    People come in one order everywhere, so that no two transactions wait for each other. A contact that was erased
+    meanwhile stays erased.
+    """
+    told = list(several)
+    known = [(contact_id, effects) for effects in told for contact_id in effects.contact_ids]
+    for contact_id, effects in sorted(known, key=lambda pair: pair[0]):  # stable: one person's stay in their order
+        _apply_if_there(connection, keys, contact_id, effects)
+    strangers = [effects for effects in told if not effects.contact_ids and effects.stranger and effects.opted_out_of]
+    for effects in sorted(strangers, key=lambda one: min(map(keys.alias_digest, one.stranger))):
+        _apply_if_there(connection, keys, resolve_within(connection, keys, effects.stranger), effects)
+
+
+def _apply_if_there(connection: Connection, keys: KeyRing, contact_id: str, effects: ContactEffects) -> None:
+    with suppress(NotFound):
+        _apply(connection, keys, contact_id, effects)
 
 
 def _apply(connection: Connection, keys: KeyRing, contact_id: str, effects: ContactEffects) -> None:

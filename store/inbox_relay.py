@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import Connection, case, delete, func, or_, select, update
+from sqlalchemy import Connection, Integer, and_, bindparam, case, delete, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from domain.errors import SetupError
@@ -30,6 +30,24 @@ LONGEST_PAUSE = timedelta(minutes=1)
 MOST_EVENTS = 100
 MOST_BYTES = 512 * 1024
 """One signal holds no more than this: Temporal refuses payloads over 2 MiB."""
+
+# Run once per signal, so they are built only once.
+_e, _r = inbox_events.c, inbox_relays.c
+_IS_PENDING = and_(_e.workflow_id == bindparam("its"), _e.state == EventState.PENDING.value)
+_OWNER = select(_r.owner).where(_r.workflow_id == bindparam("its")).with_for_update()
+_PENDING = (
+    select(_e.id, _e.provider, _e.payload, _e.received_at)
+    .where(_IS_PENDING)
+    .order_by(_e.delivery_id, _e.id)
+    .limit(bindparam("most", type_=Integer))
+)
+_NEXT_DUE = select(func.min(_e.due_at)).where(_IS_PENDING)
+_FORGET = delete(inbox_relays).where(_r.workflow_id == bindparam("its"))
+_FREE = (
+    update(inbox_relays)
+    .where(_r.workflow_id == bindparam("its"))
+    .values(wanted_at=bindparam("at"), failures=0, owner="", leased_until=None)
+)
 
 
 @dataclass(frozen=True)
@@ -63,14 +81,19 @@ class _Sealed:
 
 def wanted_within(connection: Connection, wanted: Mapping[str, datetime], now: datetime) -> None:
     """Events are pending for these engagements, wanted at these instants; an earlier instant never moves back."""
+    if not wanted:
+        return
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    for workflow_id in sorted(wanted):  # in one order everywhere, so that no two transactions wait for each other
-        at = wanted[workflow_id]
-        statement = insert(inbox_relays).values(
-            workflow_id=workflow_id, wanted_at=at, not_before=now, failures=0, one_by_one=False
-        )
-        sooner = case((inbox_relays.c.wanted_at < at, inbox_relays.c.wanted_at), else_=at)
-        connection.execute(statement.on_conflict_do_update(index_elements=["workflow_id"], set_={"wanted_at": sooner}))
+    statement = insert(inbox_relays)
+    c, new = inbox_relays.c, statement.excluded.wanted_at
+    sooner = case((c.wanted_at < new, c.wanted_at), else_=new)
+    rows = [
+        {"workflow_id": workflow_id, "wanted_at": wanted[workflow_id], "not_before": now}
+        | {"failures": 0, "one_by_one": False}
+        for workflow_id in sorted(wanted)  # in one order everywhere, so that no two transactions wait for each other
+    ]
+    changed = {"wanted_at": sooner}
+    connection.execute(statement.on_conflict_do_update(index_elements=["workflow_id"], set_=changed), rows)
 
 
 class Outbound:
@@ -184,22 +207,13 @@ class Outbound:
         )
 
     def _lock_mine(self, connection: Connection, workflow_id: str) -> bool:
-        c = inbox_relays.c
-        owner = connection.execute(
-            select(c.owner).where(c.workflow_id == workflow_id).with_for_update()
-        ).scalar_one_or_none()
+        owner = connection.execute(_OWNER, {"its": workflow_id}).scalar_one_or_none()
         return owner == self._owner
 
 
 def _pending(connection: Connection, workflow_id: str, limit: int) -> tuple[tuple[int, str, bytes, datetime], ...]:
     """The oldest pending events of one engagement; at least one, and then no more than one signal may hold."""
-    c = inbox_events.c
-    rows = connection.execute(
-        select(c.id, c.provider, c.payload, c.received_at)
-        .where(c.workflow_id == workflow_id, c.state == EventState.PENDING.value)
-        .order_by(c.delivery_id, c.id)
-        .limit(limit)
-    )
+    rows = connection.execute(_PENDING, {"its": workflow_id, "most": limit})
     taken: list[tuple[int, str, bytes, datetime]] = []
     size = 0
     for row in rows:
@@ -212,16 +226,11 @@ def _pending(connection: Connection, workflow_id: str, limit: int) -> tuple[tupl
 
 def _release(connection: Connection, workflow_id: str) -> None:
     """Give an engagement back: wanted again when its next event is due, forgotten when it has none."""
-    c = inbox_events.c
-    wanted_at = connection.execute(
-        select(func.min(c.due_at)).where(c.workflow_id == workflow_id, c.state == EventState.PENDING.value)
-    ).scalar_one()
-    row = inbox_relays.c.workflow_id == workflow_id
+    wanted_at = connection.execute(_NEXT_DUE, {"its": workflow_id}).scalar_one()
     if wanted_at is None:
-        connection.execute(delete(inbox_relays).where(row))
-        return
-    again = {"wanted_at": wanted_at, "failures": 0, "owner": "", "leased_until": None}
-    connection.execute(update(inbox_relays).where(row).values(again))
+        connection.execute(_FORGET, {"its": workflow_id})
+    else:
+        connection.execute(_FREE, {"its": workflow_id, "at": wanted_at})
 
 
 def _next_at(connection: Connection) -> datetime | None:

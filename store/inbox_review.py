@@ -4,9 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, and_, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, and_, delete, func, or_, select, update
 
-from domain.errors import NotAllowed, NotFound
 from domain.events import ProviderEvent
 from store.clock import bookkeeping_now
 from store.correlations import Sighting
@@ -24,7 +23,7 @@ WAITING = timedelta(days=30)
 """How long what nobody could match stays visible and replayable."""
 
 _PURGED_AT_ONCE = 1000
-_DONE = (EventState.RELAYED.value, EventState.LATE.value, EventState.NO_EFFECT.value)
+_DONE = tuple(s.value for s in (EventState.RELAYED, EventState.LATE, EventState.NO_EFFECT, EventState.DISCARDED))
 _FOR_A_PERSON = (EventState.UNMATCHED.value, EventState.PARKED.value)
 
 
@@ -66,7 +65,7 @@ class Unmatched:
 
 
 class InboxReview:
-    """Reads and replays what lies in the inbox. Every method may raise ``StoreUnavailable``."""
+    """Reads the inbox, moves what found its place, deletes what is old. All methods may raise ``StoreUnavailable``."""
 
     def __init__(self, db: Database, keys: KeyRing, *, clock: Callable[[], datetime] = bookkeeping_now) -> None:
         self._db = db
@@ -93,20 +92,6 @@ class InboxReview:
         """Move events that are still unmatched to where they belong now; returns how many moved."""
         return await self._db.write(lambda connection: self._retry(connection, placed))
 
-    async def assign(self, event_id: int, workflow_id: str) -> None:
-        """A person says where a parked or unmatched event belongs.
-
-        Raises ``NotFound`` for an event that is not there and ``NotAllowed`` for one that needs nobody.
-        """
-        await self._db.write(lambda connection: self._assign(connection, event_id, workflow_id))
-
-    async def reread(self, event_id: int) -> None:
-        """Read a quarantined delivery once more, after what could not read it was put right.
-
-        Raises ``NotFound`` for an event that is not there and ``NotAllowed`` for one that is not quarantined.
-        """
-        await self._db.write(lambda connection: self._reread(connection, event_id))
-
     async def purge(self) -> int:
         """Delete what is old enough to go; returns how many events went. Other writers get their turn in between."""
         gone = 0
@@ -120,19 +105,27 @@ class InboxReview:
         return ProviderEvent.model_validate_json(self._keys.open(payload, purpose_of(received_at)))
 
     def _retry(self, connection: Connection, placed: Sequence[tuple[int, Placement]]) -> int:
+        """As everywhere: events are locked first, then people, then relays, each kind in one order."""
+        places = dict(placed)
+        rows = connection.execute(
+            select(inbox_events)
+            .where(inbox_events.c.id.in_(places), inbox_events.c.state == EventState.UNMATCHED.value)
+            .order_by(inbox_events.c.id)
+            .with_for_update()
+        ).all()  # without those that another gateway was faster to move
+        effects = [effects for row in rows if (effects := places[row.id].effects) is not None]
+        apply_within(connection, self._keys, effects)
         wanted: set[str] = set()
-        moved = sum(self._move(connection, event_id, place, wanted) for event_id, place in placed)
+        for row in rows:
+            place = places[row.id]
+            self._move(connection, row, place)
+            if place.state is EventState.PENDING:
+                wanted |= {place.workflow_id, *place.also}
         now = self._clock()
         wanted_within(connection, dict.fromkeys(wanted, now), now)
-        return moved
+        return sum(places[row.id].state is not EventState.UNMATCHED for row in rows)
 
-    def _move(self, connection: Connection, event_id: int, place: Placement, wanted: set[str]) -> bool:
-        c = inbox_events.c
-        row = connection.execute(
-            select(inbox_events).where(c.id == event_id, c.state == EventState.UNMATCHED.value).with_for_update()
-        ).one_or_none()
-        if row is None:  # another gateway was faster
-            return False
+    def _move(self, connection: Connection, row: Row[tuple[int]], place: Placement) -> None:
         sighting = Sighting.model_validate_json(row.sighting).settled(may_weaken=place.may_weaken)
         values: dict[str, object] = {
             "state": place.state.value,
@@ -145,13 +138,9 @@ class InboxReview:
             payload = self._keys.seal(event.model_dump_json().encode(), purpose_of(row.received_at))
             values |= {"workflow_id": place.workflow_id, "send_key": place.send_key, "payload": payload}
             values |= {"due_at": self._clock(), "sighting": None}
-            wanted |= {place.workflow_id, *place.also}
-        if place.effects is not None:
-            apply_within(connection, self._keys, place.effects)
-        connection.execute(update(inbox_events).where(c.id == event_id).values(values))
+        connection.execute(update(inbox_events).where(inbox_events.c.id == row.id).values(values))
         for other in place.also:
-            self._copy(connection, event_id, other)
-        return place.state is not EventState.UNMATCHED
+            self._copy(connection, row.id, other)
 
     def _copy(self, connection: Connection, event_id: int, workflow_id: str) -> None:
         c = inbox_events.c
@@ -160,31 +149,6 @@ class InboxReview:
         values["key_digest"] = self._keys.fingerprint(f"{row['key_digest']}@{workflow_id}")
         del values["id"]
         insert_new(connection, inbox_events, values, key=["account", "key_digest"])
-
-    def _assign(self, connection: Connection, event_id: int, workflow_id: str) -> None:
-        c, now = inbox_events.c, self._clock()
-        _need(connection, event_id, (EventState.PARKED, EventState.UNMATCHED))
-        connection.execute(
-            update(inbox_events)
-            .where(c.id == event_id)
-            .values(state=EventState.PENDING.value, rule="a-person", workflow_id=workflow_id, due_at=now, sighting=None)
-        )
-        wanted_within(connection, {workflow_id: now}, now)
-
-    def _reread(self, connection: Connection, event_id: int) -> None:
-        c = inbox_events.c
-        _need(connection, event_id, (EventState.QUARANTINED,))
-        row = connection.execute(select(inbox_events).where(c.id == event_id)).one()
-        connection.execute(
-            insert(inbox_deliveries).values(
-                provider=row.provider,
-                account=row.account,
-                state=DeliveryState.NEW.value,
-                body=row.payload,
-                received_at=row.received_at,
-            )
-        )
-        connection.execute(delete(inbox_events).where(c.id == event_id))
 
     def _purge(self, connection: Connection) -> int:
         now, c = self._clock(), inbox_events.c
@@ -214,15 +178,6 @@ def forget_within(connection: Connection, contact_id: str) -> None:
     connection.execute(
         update(inbox_events).where(c.contact_id == contact_id).values(payload=None, sighting=None, contact_id="")
     )
-
-
-def _need(connection: Connection, event_id: int, states: tuple[EventState, ...]) -> None:
-    c = inbox_events.c
-    state = connection.execute(select(c.state).where(c.id == event_id).with_for_update()).scalar_one_or_none()
-    if state is None:
-        raise NotFound(f"There is no event {event_id} in the inbox")
-    if state not in states:
-        raise NotAllowed(f"Event {event_id} is {state}: this is for events that are {' or '.join(states)}")
 
 
 def _entries(connection: Connection, state: EventState, limit: int, before: int | None) -> tuple[InboxEntry, ...]:

@@ -25,6 +25,10 @@ from store.tables import UtcDateTime, metadata
 _BigId = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only in an INTEGER column
 
 
+LONGEST_WORKFLOW_ID = 700
+"""Characters; gates are named by what they hold, and a template's name alone may have 512."""
+
+
 class DeliveryState(StrEnum):
     """How far a delivery got."""
 
@@ -36,7 +40,7 @@ class EventState(StrEnum):
     """What became of an event."""
 
     PENDING = "pending"
-    """Belongs to an engagement that has not taken it yet."""
+    """Belongs to an engagement or a gate that has not taken it yet."""
     RELAYED = "relayed"
     LATE = "late"
     """Its engagement was over."""
@@ -44,10 +48,12 @@ class EventState(StrEnum):
     """Belongs to no engagement that we know; tried again."""
     PARKED = "parked"
     """Nobody but a person can say where it belongs."""
+    DISCARDED = "discarded"
+    """A person put it aside."""
     QUARANTINED = "quarantined"
     """A whole delivery that could not be read."""
     NO_EFFECT = "no-effect"
-    """Belongs to no engagement by its kind."""
+    """Belongs to no engagement by its kind, and nobody waits at its gate."""
 
 
 inbox_deliveries = Table(
@@ -78,7 +84,7 @@ inbox_events = Table(
     Column("kind", String(40), nullable=False),
     Column("state", String(16), nullable=False),
     Column("rule", Text, nullable=False, server_default=""),
-    Column("workflow_id", String(200), nullable=False, server_default=""),
+    Column("workflow_id", String(LONGEST_WORKFLOW_ID), nullable=False, server_default=""),
     Column("send_key", String(300), nullable=False, server_default=""),
     Column("contact_id", String(64), nullable=False, server_default=""),
     Column("sighting", Text),
@@ -97,7 +103,7 @@ inbox_events = Table(
 inbox_relays = Table(
     "inbox_relays",
     metadata,
-    Column("workflow_id", String(200), primary_key=True),
+    Column("workflow_id", String(LONGEST_WORKFLOW_ID), primary_key=True),
     Column("wanted_at", UtcDateTime, nullable=False),
     Column("not_before", UtcDateTime, nullable=False),
     Column("failures", Integer, nullable=False),

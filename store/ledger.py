@@ -73,8 +73,8 @@ class Ledger:
     ) -> None:
         """Write how the claimed attempt ended, and learn the ids and aliases that the answer told.
 
-        Only the row of this very attempt that is still ``calling`` moves; otherwise what stands there stays, and a
-        contradiction goes to the log. Raises ``NotAllowed`` for a state that is not an ending.
+        Only the row of this very attempt that is still ``calling`` moves, or one that was given up as ``unknown`` and
+        whose answer comes after all; otherwise what stands there stays, and a contradiction goes to the log. Raises ``NotAllowed`` for a state that is not an ending.
         """
         ending = _Ending(_checked(state), receipt, failure, at)
         contradiction = await self._database.write(lambda connection: _settle(connection, self._keys, claim, ending))
@@ -207,7 +207,8 @@ def _settle(connection: Connection, keys: KeyRing, claim: SendClaim, ending: _En
     stands = LedgerState(row["state"])
     if row["attempt"] != claim.attempt:
         return f"attempt {row['attempt']}"
-    if stands is LedgerState.CALLING:
+    comes_after_all = stands is LedgerState.UNKNOWN and ending.state is LedgerState.SENT
+    if stands is LedgerState.CALLING or comes_after_all:
         _move(connection, keys, row, ending)
     elif stands is ending.state:
         _complete(connection, keys, row, ending)

@@ -185,6 +185,37 @@ def test_one_thing_that_does_not_fit_is_enough_to_leave_a_conversation_unmatched
     assert verdict.state is EventState.UNMATCHED
 
 
+def test_a_conversation_ties_a_send_of_which_a_person_said_without_its_ids_that_it_was_sent() -> None:
+    assert matched(attribute(seen(**CONVERSATION), to_one_person(a_send("w1")))) == "w1"  # type: ignore[arg-type]  # a table
+
+
 def test_two_lost_sends_that_fit_leave_a_conversation_unmatched() -> None:
     both = to_one_person(a_send("w1", **LOST), a_send("w2", **LOST))
     assert attribute(seen(**CONVERSATION), both).state is EventState.UNMATCHED  # type: ignore[arg-type]  # a table
+
+
+def test_a_text_tied_by_address_alone_names_no_send_because_it_proves_none() -> None:
+    found = Findings(contacts={"d1": "ct_1"}, to_contact={"ct_1": [a_send("w1", state=LedgerState.UNKNOWN)]})
+    verdict = attribute(seen(text=True, senders=("d1",), replied_to="somebody-elses-message"), found)
+    assert (matched(verdict), verdict.send_key) == ("w1", "")
+
+
+def test_a_text_that_quotes_an_unknown_message_waits_while_an_ended_engagements_send_has_no_id() -> None:
+    ended = a_send("w1", state=LedgerState.UNKNOWN, is_open=False)
+    found = Findings(contacts={"d1": "ct_1"}, to_contact={"ct_1": [ended, a_send("w2")]})
+    quoting = attribute(seen(text=True, senders=("d1",), replied_to="m1"), found)
+    assert (quoting.state, quoting.final) == (EventState.UNMATCHED, False)
+    assert matched(attribute(seen(text=True, senders=("d1",)), found)) == "w2"
+
+
+def test_a_run_waits_for_a_send_on_its_way_even_where_an_earlier_answer_was_lost() -> None:
+    lost, leaving = a_send("w1", state=LedgerState.UNKNOWN), a_send("w2", state=LedgerState.CALLING)
+    sighting = seen(run=True, run_id="r1", thread_id="t1", flow_id="flow-1")
+    verdict = attribute(sighting, Findings(on_thread={"t1": [lost, leaving]}))
+    assert (verdict.state, verdict.final) == (EventState.UNMATCHED, False)
+
+
+def test_a_conversation_waits_for_a_send_on_its_way_even_where_an_earlier_answer_was_lost() -> None:
+    found = to_one_person(a_send("w1", **LOST), a_send("w2", state=LedgerState.CALLING))
+    verdict = attribute(seen(**CONVERSATION), found)  # type: ignore[arg-type]  # a table
+    assert (verdict.state, verdict.final) == (EventState.UNMATCHED, False)

@@ -180,7 +180,7 @@ async def test_a_template_event_makes_its_reading_stale(world: World, temporal: 
     assert await world.stores.templates.read("main", _TEMPLATE) is not None
     async with running(parts_of(world.stores, temporal)) as gateway:
         await gateway.post(event("tpl-9:paused", TemplateChanged(template_id="tpl-9", event="PAUSED")))
-        await world.until_states({EventState.NO_EFFECT: 1})
+        await world.until_states({EventState.RELAYED: 1})
     assert await world.stores.templates.read("main", _TEMPLATE) is None
 
 

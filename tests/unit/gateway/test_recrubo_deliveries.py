@@ -1,6 +1,7 @@
 """Recrubo's own deliveries through the whole gateway."""
 
 import json
+from datetime import timedelta
 
 import httpx
 from pydantic import SecretStr
@@ -75,3 +76,18 @@ async def test_recrubo_has_no_handshake(world: World, temporal: FakeTemporal) ->
     async with running(parts_of(world.stores, temporal, recrubo())) as gateway:
         answer = await gateway.client.get(f"{gateway.webhooks}/webhooks/recrubo/main")
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+
+
+async def test_a_late_word_about_an_ended_engagements_message_does_not_move_the_next_one_on_the_thread(
+    world: World, temporal: FakeTemporal
+) -> None:
+    await world.sent("a-1", thread_id="thread-1", run_id="run-1")  # just now: the message below is older
+    async with running(parts_of(world.stores, temporal, recrubo())) as gateway:
+        told = {"origin": "outbound", "messageThreadId": "thread-1", "deliveryStatus": "read"}
+        made = (now() - timedelta(hours=1)).isoformat()
+        await post(gateway, "messages", "update", "m-0", createdAt=made, **told)
+        await world.until_states({EventState.UNMATCHED: 1})
+        await post(gateway, "messages", "update", "m-1", createdAt=now().isoformat(), **told)
+        await world.until_states({EventState.UNMATCHED: 1, EventState.RELAYED: 1})
+    (heard,) = [event for events in temporal.heard.values() for event in events]
+    assert heard.ties.message_id == "m-1"

@@ -25,11 +25,11 @@ from tests.unit.gateway.world import FakeTemporal, World, delivered, delivery, e
 
 
 class FakeHandle:
-    def __init__(self, error: Exception | None) -> None:
-        self._error = error
+    def __init__(self, error: Exception | None, expected: str) -> None:
+        self._error, self._expected = error, expected
 
     async def signal(self, signal: str, events: ProviderEvents, *, rpc_timeout: timedelta) -> None:
-        assert (signal, rpc_timeout) == ("provider-events", timedelta(seconds=5))
+        assert (signal, rpc_timeout) == (self._expected, timedelta(seconds=5))
         if self._error:
             raise self._error
 
@@ -39,7 +39,7 @@ class FakeClient:
         self._error = error
 
     def get_workflow_handle(self, workflow_id: str) -> FakeHandle:
-        return FakeHandle(self._error)
+        return FakeHandle(self._error, "template-status" if workflow_id.startswith("gate:") else "provider-events")
 
 
 def rpc_error(status: RPCStatusCode, detail: NotFoundFailure | NamespaceNotFoundFailure | None = None) -> RPCError:
@@ -69,6 +69,7 @@ def rpc_error(status: RPCStatusCode, detail: NotFoundFailure | NamespaceNotFound
 async def test_only_a_missing_engagement_counts_as_closed(error: Exception | None, ending: Handover) -> None:
     signaller = TemporalSignaller(FakeClient(error))  # type: ignore[arg-type]  # only handles are used
     assert await signaller.signal("engagement:acme:a-1", ProviderEvents(events=())) is ending
+    assert await signaller.signal("gate:template:main:hello:nl", ProviderEvents(events=())) is ending
 
 
 async def test_a_temporal_that_is_not_there_means_not_now() -> None:
@@ -181,6 +182,8 @@ async def test_of_a_batch_that_temporal_refuses_only_the_culprit_is_parked(
         await bench.round(after=2)
     assert temporal.keys("w1") == ["good-1", "good-2"]
     assert await bench.world.states() == {EventState.RELAYED: 2, EventState.PARKED: 1}
+    (dead,) = await bench.world.review.list(EventState.PARKED)
+    assert (dead.rule, dead.workflow_id) == ("refused-by-temporal", "w1")
 
 
 async def test_a_signal_whose_record_was_lost_is_given_again(bench: Bench, temporal: FakeTemporal) -> None:

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from domain.errors import StoreUnavailable
+from domain.events import FormAnswered
 from gateway.webhooks import BODY_LIMIT
 from store.inbox_tables import EventState
 from store.stores import Stores
@@ -14,6 +15,7 @@ from tests.unit.gateway.plain_reader import SECRET
 from tests.unit.gateway.world import (
     FakeTemporal,
     World,
+    event,
     finished,
     parts_of,
     running,
@@ -126,6 +128,28 @@ async def test_a_store_that_is_down_gets_503_and_nothing_is_half_written(
     assert refused.headers["retry-after"]
     assert counts.unread == 0
     assert not any(counts.events.values())
+
+
+async def test_a_full_disk_gets_503_until_there_is_room_again_and_nothing_is_half_written(
+    world: World, temporal: FakeTemporal
+) -> None:
+    workflow = await world.sent("a-1", run_id="run-1")
+    told = event("run-1:finished", FormAnswered(answers={"story": "x" * 200_000}), run_id="run-1")
+    async with running(parts_of(world.stores, temporal)) as gateway:
+        await most_pages(world.stores, 1)  # SQLite takes the size that the file has for the least
+        full = await gateway.post(told)
+        counts = await world.review.counts()
+        await most_pages(world.stores, 1_000_000)
+        taken = await gateway.post(told)
+        await temporal.until(lambda: temporal.keys(workflow) == ["run-1:finished"])
+    assert (full.status_code, full.headers["retry-after"], taken.status_code) == (503, "5", 200)
+    assert counts.unread == 0
+    assert not any(counts.events.values())
+
+
+async def most_pages(stores: Stores, pages: int) -> None:
+    """How large the store's file may grow; beyond that SQLite says that the disk is full."""
+    await stores.database.write(lambda connection: connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}").all())
 
 
 async def test_many_requests_at_once_are_all_taken(world: World, temporal: FakeTemporal) -> None:

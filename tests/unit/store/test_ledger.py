@@ -313,6 +313,17 @@ async def test_an_ending_that_contradicts_a_settled_row_is_logged_and_changes_no
         await stores.ledger.claim(a_send(contact_id))
 
 
+async def test_an_answer_that_comes_after_the_send_was_given_up_as_unknown_is_taken(
+    stores: Stores, contact_id: str
+) -> None:
+    claim = await stores.ledger.claim(a_send(contact_id))
+    await stores.ledger.resolve(claim.key, LedgerState.UNKNOWN, None, NOON)
+    await stores.ledger.settle(claim, LedgerState.SENT, RECEIPT, None, NOON)
+    entry = await stores.ledger.find(claim.key)
+    assert entry is not None
+    assert (entry.state, entry.run_id) == (LedgerState.SENT, RECEIPT.run_id)
+
+
 async def test_the_same_ending_twice_is_harmless_and_adds_ids_that_were_missing(
     stores: Stores, contact_id: str
 ) -> None:

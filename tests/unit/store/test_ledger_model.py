@@ -112,7 +112,8 @@ class LedgerAgainstModel(RuleBasedStateMachine):
         n, claim = granted
         receipt = SendReceipt(run_id=f"run-{claim.attempt}") if ending is LedgerState.SENT else None
         self.runner.run(self.stores.ledger.settle(claim, ending, receipt, None, self.now))
-        if claim.attempt == self.attempts[n] and self.states[n] is LedgerState.CALLING:
+        comes_after_all = (self.states[n], ending) == (LedgerState.UNKNOWN, LedgerState.SENT)
+        if claim.attempt == self.attempts[n] and (self.states[n] is LedgerState.CALLING or comes_after_all):
             self.states[n] = ending
 
     @rule(granted=consumes(claims), ending=ENDINGS)

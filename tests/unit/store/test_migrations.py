@@ -6,8 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection
 
 import store
 from domain.errors import SetupError
@@ -45,6 +48,61 @@ def test_a_new_store_becomes_current_and_stays_so(tmp_path: Path) -> None:
     migrate.upgrade(url)
     migrate.upgrade(url)
     assert (migrate.current(url), migrate.is_current(url)) == (migrate.newest(), True)
+
+
+def test_what_a_store_holds_outlives_a_migration_and_learns_what_was_asked_for(tmp_path: Path) -> None:
+    _outlives(f"sqlite:///{tmp_path / 'store.sqlite3'}")
+
+
+def test_what_a_server_holds_outlives_a_migration_and_learns_what_was_asked_for(server: str) -> None:
+    with fresh_database(server) as url:
+        _outlives(url)
+
+
+_OLD_ROWS = (
+    (
+        "INSERT INTO template_states (account, name, language, status, category, flow_missing, read_at, stale)"
+        " VALUES ('main', 'hello', 'nl', 'APPROVED', 'UTILITY', false, CURRENT_TIMESTAMP, false)"
+    ),
+    (
+        "INSERT INTO inbox_events"
+        " (delivery_id, provider, account, key_digest, kind, state, workflow_id, received_at)"
+        " VALUES (1, 'meta', 'main', 'd-1', 'text', 'pending', 'engagement:acme:a-1', CURRENT_TIMESTAMP)"
+    ),
+    (
+        "INSERT INTO inbox_relays (workflow_id, wanted_at, not_before, failures, one_by_one)"
+        " VALUES ('engagement:acme:a-1', CURRENT_TIMESTAMP, CURRENT_TIMESTAMP, 0, false)"
+    ),
+)
+
+
+def _outlives(url: str) -> None:
+    with migration(url) as connection:
+        command.upgrade(_config(connection), "0002")
+        for statement in _OLD_ROWS:
+            connection.exec_driver_sql(statement)
+    migrate.upgrade(url)
+    assert _difference(url) == []
+    with migration(url) as connection:
+        asked = connection.exec_driver_sql("SELECT asked_category, heard_at FROM template_states").all()
+        events = connection.exec_driver_sql("SELECT id, workflow_id FROM inbox_events").all()
+        relays = connection.exec_driver_sql("SELECT workflow_id FROM inbox_relays").all()
+        assert [tuple(row) for row in (*asked, *events, *relays)] == [
+            ("UTILITY", None),
+            (1, "engagement:acme:a-1"),
+            ("engagement:acme:a-1",),
+        ]
+        command.downgrade(_config(connection), "0002")
+        command.upgrade(_config(connection), "head")
+    assert _difference(url) == []
+
+
+def _config(connection: Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrate.__file__).parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    return config
 
 
 def test_processes_that_migrate_at_once_do_not_meet_on_a_file(tmp_path: Path) -> None:

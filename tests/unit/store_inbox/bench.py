@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from domain.events import ProviderEvent
 from store.correlations import Sighting
 from store.inbox import Delivery, Inbox, Kept, PlacedEvent, Placement, ReadDelivery, StoredDelivery
+from store.inbox_desk import InboxDesk
 from store.inbox_relay import Outbound
 from store.inbox_review import InboxReview
 from store.inbox_tables import EventState
@@ -28,6 +29,7 @@ class Bench:
             Outbound(database, self.keys, owner=o, clock=self.clock) for o in ("me", "they")
         )
         self.review = InboxReview(database, self.keys, clock=self.clock)
+        self.desk = InboxDesk(database, self.keys, clock=self.clock)
 
     def clock(self) -> datetime:
         return self.at

@@ -4,41 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from domain.errors import NotAllowed, NotFound
-from store.inbox import Delivery, ReadDelivery
 from store.inbox_review import forget_within
 from store.inbox_tables import EventState
-from tests.unit.gateway.world import World, finished, now
+from tests.unit.gateway.world import World, delivery, finished, now
 from tests.unit.store_inbox.bench import UNMATCHED, Bench, pending
 
 
 @pytest.fixture
 def bench(world: World) -> Bench:
     return Bench(world)
-
-
-async def test_a_person_can_say_where_an_unmatched_event_belongs(bench: Bench) -> None:
-    await bench.placed(UNMATCHED, finished("e-1"))
-    (entry,) = await bench.review.list(EventState.UNMATCHED)
-    await bench.review.assign(entry.id, "w1")
-    (batch,) = (await bench.my_outbound.due(10)).batches
-    assert (batch.workflow_id, batch.events[0].key) == ("w1", "e-1")
-    with pytest.raises(NotAllowed):
-        await bench.review.assign(entry.id, "w2")
-    with pytest.raises(NotFound):
-        await bench.review.assign(entry.id + 999, "w2")
-
-
-async def test_a_quarantined_delivery_can_be_read_again(bench: Bench) -> None:
-    await bench.keep(Delivery("plain", "main", b"one day readable", bench.at))
-    (claimed,) = await bench.claim()
-    await bench.mine.keep_events([ReadDelivery(claimed, quarantine="not JSON")])
-    (entry,) = await bench.review.list(EventState.QUARANTINED)
-    await bench.review.reread(entry.id)
-    (again,) = await bench.claim()
-    assert again.delivery.body == b"one day readable"
-    with pytest.raises(NotFound):
-        await bench.review.reread(entry.id)
 
 
 async def test_lists_are_newest_first_and_can_be_paged(bench: Bench) -> None:
@@ -77,6 +51,25 @@ async def test_what_waits_is_never_purged_with_what_is_done(bench: Bench) -> Non
     bench.passes(days=11)
     assert await bench.review.purge() == 1
     assert await bench.world.states() == {EventState.PENDING: 1}
+
+
+async def test_a_delivery_that_nobody_has_read_is_never_purged_however_old_it_is(bench: Bench) -> None:
+    await bench.keep(delivery(finished("e-1"), at=bench.at))
+    bench.passes(days=400)
+    assert await bench.review.purge() == 0
+    assert (await bench.review.counts()).unread == 1
+    assert [one.delivery.account for one in await bench.claim()] == ["main"]
+
+
+async def test_an_event_that_could_not_be_handed_over_for_weeks_is_handed_over_still(bench: Bench) -> None:
+    await bench.placed(pending("w1"), finished("e-1"))
+    for _ in range(40):
+        bench.passes(days=1)
+        (batch,) = (await bench.my_outbound.due(10)).batches
+        await bench.my_outbound.postpone(batch)
+        await bench.review.purge()
+    bench.passes(days=1)
+    assert [one.events[0].key for one in (await bench.my_outbound.due(10)).batches] == ["e-1"]
 
 
 async def test_an_erased_persons_events_hold_nothing_and_go_nowhere(bench: Bench) -> None:
