@@ -161,7 +161,7 @@ class TemplateActivities:
         except OutcomeUnknown as error:
             await self._submissions.settle(account, template, SubmissionState.UNKNOWN, str(error)[:500], at)
             raise
-        kept = reading.model_copy(update={"asked_category": specification.category})
+        kept = reading.model_copy(update={"asked_category": specification.category.value})
         await self._submissions.settle(account, template, SubmissionState.SUBMITTED, "", at)
         await self._templates.write(account, template, kept, at)
         return kept
@@ -169,6 +169,7 @@ class TemplateActivities:
 
 def marked(reading: TemplateReading, look: TemplateLook, specifications: TemplateSpecifications) -> TemplateReading:
     """A reading that says when it was made and whether we could submit the template."""
-    missing = reading.template_status is TemplateStatus.MISSING
+    # what a plan names by an id that does not exist would be submitted under another
+    missing = reading.template_status is TemplateStatus.MISSING and not look.template.id
     can_submit = missing and specifications.find(look.account, look.template) is not None
     return reading.model_copy(update={"read_at": look.at, "can_submit": can_submit})

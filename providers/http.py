@@ -20,7 +20,7 @@ import httpx
 import structlog
 from pydantic import Field, SecretStr
 
-from domain.errors import Scope, SendError, SetupError
+from domain.errors import NotSent, Scope, SendError, SetupError
 from domain.model import JsonValue, Written
 from providers.endings import Answer, Refine, Verdict, as_it_stands, by_status, by_transport
 
@@ -131,6 +131,20 @@ class ProviderHttp:
         Raises ``ProviderUnavailable``, ``ProviderRejected`` or ``OutcomeUnknown``.
         """
         return await self._ask(request, is_send=True, also=frozenset())
+
+    async def create(self, request: Request) -> Answer:
+        """Make a request that creates something, once: no message leaves, and yet it must not be repeated blindly.
+
+        Gives back a 2xx answer. What ends it otherwise concerns the request's ``rejected_scope`` or the account, never
+        a line or a message. Raises ``ProviderUnavailable``, ``ProviderRejected`` or ``OutcomeUnknown``.
+        """
+        try:
+            return await self._ask(request, is_send=True, also=frozenset())
+        except NotSent as error:
+            error.scope = {Scope.MESSAGE: request.rejected_scope, Scope.LINE: Scope.ACCOUNT}.get(
+                error.scope, error.scope
+            )
+            raise
 
     async def call(self, request: Request, *, also: frozenset[int] = frozenset()) -> Answer:
         """Make a request that may be repeated; gives back a 2xx answer or one whose status is in ``also``.

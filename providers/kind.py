@@ -1,15 +1,19 @@
 """What a provider's folder offers to the registry."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
 from pydantic import SecretStr
 
 from domain.engagements import Capabilities
-from domain.model import Written
+from domain.model import JsonValue, Written
 from domain.ports import MessagingProvider, WebhookReader
+from domain.templates import Fault, TemplateSpecification
 from domain.topology import Account, Line
+
+Options = Mapping[str, JsonValue] | None
+"""``Account.options``; None where there is no account."""
 
 Resolve = Callable[[str], SecretStr]
 """Gives the secret behind a reference; raises ``SetupError`` when it cannot."""
@@ -36,6 +40,10 @@ class ProviderKind:
     settings: type[Written]
     client: Callable[[Account, SecretStr], MessagingProvider]
     reader: Callable[[Account, tuple[SecretStr, ...]], WebhookReader]
+    faults: Callable[[TemplateSpecification, Options], tuple[Fault, ...]]
+    """What this provider would refuse in a template specification that is right by WhatsApp's own rules; without
+    options by the provider's defaults.
+    """
 
     def client_among(self, account: Account, credential: SecretStr, _around: Surroundings) -> MessagingProvider:
         """The client of an account; a kind that needs what is around the account takes it from there."""

@@ -6,7 +6,9 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from domain.errors import SetupError
+from domain.model import JsonValue
 from domain.ports import MessagingProvider, WebhookReader
+from domain.templates import Fault, TemplateSpecification
 from domain.topology import Account, Topology
 from providers.kind import ProviderKind, Resolve, Surroundings
 from providers.meta import kind as meta
@@ -28,6 +30,20 @@ def provider_kind(name: str) -> ProviderKind:
     if kind is None:
         raise SetupError(f"there is no provider {name}; known are: {', '.join(sorted(PROVIDERS))}")
     return kind
+
+
+def faults_by_provider(
+    spec: TemplateSpecification, provider: str, options: Mapping[str, JsonValue] | None
+) -> tuple[Fault, ...]:
+    """What a provider would refuse in a specification, by an account's options or by the provider's defaults.
+
+    Raises ``SetupError`` for a provider that we do not know and for options that are wrong.
+    """
+    kind = provider_kind(provider)
+    try:
+        return kind.faults(spec, options)
+    except ValidationError:
+        raise SetupError("the account's options are wrong: rapport doctor tells what") from None
 
 
 class AccountClients:

@@ -87,8 +87,8 @@ class WorkerSettings(_Section):
     graceful_shutdown: Duration = timedelta(seconds=25)
     """Longer than one request may take (20 s), shorter than the start-to-close of a send (30 s)."""
     lease: Annotated[Duration, Field(ge=timedelta(seconds=1))] = timedelta(seconds=15)
-    """How long a line stays with a worker that died. Renewed at every third of it, and at two thirds without renewal
-    the worker lets the line go, so a store that is away for less than a third interrupts nothing."""
+    """How long a line stays with a worker that died. It is renewed at every third; a worker that could not renew for
+    two thirds lets the line go, so a store that is away for some four seconds interrupts nothing."""
 
 
 class CodecSettings(_Section):

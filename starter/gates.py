@@ -96,19 +96,19 @@ class GateService:
         return seen.status is WorkflowExecutionStatus.RUNNING
 
     async def follow(self, gate: str, every: timedelta) -> AsyncIterator[GateSnapshot]:
-        """The gate's snapshots as they change, until it closes; the last one is that of its end.
+        """The gate's snapshots as it moves, until it closes; the last one is that of its end.
 
-        ``every``: the pause between two questions. A worker that does not answer for a while is waited for.
+        ``every``: the pause between two questions. A worker that does not answer for a while is waited for. A look
+        that brought nothing new is no move.
         """
-        shown: GateSnapshot | None = None
+        told = None
         while True:
             still_open = await self.is_open(gate)
-            snapshot = shown
             with suppress(EngineUnavailable):
                 snapshot = await self.snapshot(gate)
-            if snapshot is not None and snapshot != shown:
-                yield snapshot
-            shown = snapshot
+                if _moves(snapshot) != told:
+                    yield snapshot
+                told = _moves(snapshot)
             if not still_open:
                 return
             await asyncio.sleep(every / timedelta(seconds=1))
@@ -185,6 +185,10 @@ class GateService:
     async def _told(self, gate: str, limiter: asyncio.Semaphore) -> OpenGate:
         async with limiter:
             return await self.look(gate)
+
+
+def _moves(snapshot: GateSnapshot) -> tuple[object, ...]:
+    return snapshot.status, snapshot.waiting, snapshot.reason, snapshot.needs_human, snapshot.decisions
 
 
 def gate_id(text: str) -> str:

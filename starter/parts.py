@@ -9,7 +9,9 @@ from domain.engagements import Capabilities
 from domain.topology import Account, Topology
 from providers.registry import provider_kind
 from runtime.processes import ProcessParts
+from starter.gates import GateService
 from starter.service import EngagementService
+from starter.templates import TemplateService
 from starter.tokens import AccessTokens
 
 
@@ -25,6 +27,17 @@ def service_of(parts: ProcessParts) -> EngagementService:
         reconcile_wait_of=reconcile_wait_of,
         keys=parts.keys,
     )
+
+
+def gates_of(parts: ProcessParts) -> GateService:
+    """Gates and holds on the parts of a process."""
+    return GateService(parts.client, parts.stores.holds)
+
+
+def templates_of(parts: ProcessParts) -> TemplateService:
+    """The registry of templates on the parts of a process."""
+    stores = parts.stores
+    return TemplateService(parts.settings.templates, parts.topology, stores.templates, stores.submissions)
 
 
 def tokens_of(topology: Topology, resolve: Callable[[str], SecretStr]) -> AccessTokens:

@@ -152,7 +152,8 @@ class GateWorkflow:
     async def _tell_next_page(self, ruling: Ruling) -> None:
         """One page of those who wait; a template that was shut meanwhile keeps the rest."""
         state = self._state
-        if state.waiting and not self._was_shut_again(ruling):
+        told = state.waiting or ruling.lift or ruling.override  # a person's word counts where nobody waits as well
+        if told and not self._was_shut_again(ruling):
             page = state.taken(PAGE)
             released = await self._calls.release(self._looking.page(page, ruling))
             state.released += released.told

@@ -25,13 +25,16 @@ from domain.sends import (
     TemplateReading,
     TemplateStatus,
 )
+from domain.templates import TemplateSpecification, faults_of
 from providers.http import JsonBody, Limits, ProviderHttp, Request, Transport
 from providers.meta import mapping, messages, rules
-from providers.meta.errors import refiner
+from providers.meta.errors import TEMPLATE_EXISTS, refiner
 from providers.meta.messages import InteractiveFlow
 from providers.meta.schemas import SendAnswer
 from providers.meta.settings import MetaSettings
-from providers.meta.templates import MetaTemplates, path_to
+from providers.meta.specification import attributes_of, faults_in
+from providers.meta.templates import MetaTemplates, path_to, template_in
+from providers.submissions import refuse_faults, taken_up
 from providers.wire import as_object, plain_word
 
 log = structlog.get_logger()
@@ -105,6 +108,25 @@ class MetaClient:
             raise ProviderRejected(text, scope=Scope.MESSAGE, code="template-misfit")
         return reading
 
+    async def submit_template(self, specification: TemplateSpecification) -> TemplateReading:
+        """Create a template: one POST. Review begins at once; only APPROVED sends. At most 100 creations an hour.
+
+        Where the name exists in that language already, what is there is read and taken up.
+        """
+        refuse_faults((*faults_of(specification), *faults_in(specification, self._settings)), self._account)
+        body = JsonBody(attributes_of(specification))
+        request = Request("create a template", "POST", self._templates.path, body=body, rejected_scope=Scope.TEMPLATE)
+        try:
+            answer = await self._http.create(request)
+        except ProviderRejected as refused:
+            if refused.code != TEMPLATE_EXISTS:
+                raise
+            return await taken_up(refused, self._existing(specification.reference))
+        created = template_in(answer)
+        if created is None:
+            raise answer.unusable("without the template's id")
+        return mapping.template_reading(created)
+
     async def open_thread(self, _address: E164) -> MessageThread:
         """Raises ``ProviderRejected``: there is nothing to open."""
         raise self._not_offered("open a thread")
@@ -141,6 +163,10 @@ class MetaClient:
     async def end_conversation(self, _request: EndConversation) -> FlowRunStatus | None:
         """Nothing runs at Meta that could be ended: a form that was sent stays open; what comes later is ignored."""
         return None
+
+    async def _existing(self, template: TemplateRef) -> TemplateReading | None:
+        found = await self._templates.named(template.name, template.language)
+        return mapping.template_reading(found) if found is not None else None
 
     async def _sent(self, what: str, line: str, message: dict[str, JsonValue], names: SendNames) -> SendReceipt:
         sender = self._senders.get(line, "")

@@ -7,11 +7,13 @@ from pydantic import SecretStr
 
 from domain.errors import SetupError
 from domain.ports import MessagingProvider, WebhookReader
+from domain.templates import Fault, TemplateSpecification
 from domain.topology import Account, Line
-from providers.kind import ProviderKind, Surroundings
+from providers.kind import Options, ProviderKind, Surroundings
 from providers.meta.client import CAPABILITIES, MetaClient, meta_http
 from providers.meta.provisioning import MetaProvisioning
 from providers.meta.settings import MetaSettings
+from providers.meta.specification import faults_in
 from providers.meta.webhook import MetaWebhookReader
 
 
@@ -68,4 +70,12 @@ class MetaKind(ProviderKind):
         return MetaSettings.model_validate(account.options).reconcile_wait
 
 
-KIND = MetaKind(capabilities=CAPABILITIES, settings=MetaSettings, client=build_client, reader=build_reader)
+def faults(spec: TemplateSpecification, options: Options) -> tuple[Fault, ...]:
+    """What Meta would refuse in a template specification."""
+    nobodys = MetaSettings(waba_id="0", verify_token="env:UNUSED")  # noqa: S106 - a reference, and of no account
+    return faults_in(spec, nobodys if options is None else MetaSettings.model_validate(options))
+
+
+KIND = MetaKind(
+    capabilities=CAPABILITIES, settings=MetaSettings, client=build_client, reader=build_reader, faults=faults
+)

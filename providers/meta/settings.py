@@ -13,7 +13,7 @@ from domain.topology import HttpUrl, SecretRef
 BASE_URL = "https://graph.facebook.com"
 """Meta: Sending a Flow. The version stands behind it in the path."""
 
-LIST_FIELDS = ("id", "name", "language", "status", "category", "components", "quality_score")
+LIST_FIELDS = ("id", "name", "language", "status", "category", "components", "quality_score", "rejected_reason")
 """What is asked of a template. Meta: Message templates."""
 
 

@@ -87,7 +87,7 @@ def components(spec: TemplateSpec) -> list[JsonValue]:
     header: list[JsonValue] = [{"type": "HEADER", "format": "TEXT", "text": spec.header}] if spec.header else []
     body: list[JsonValue] = [{"type": "body", "text": spec.body, **_examples(spec)}]
     footer: list[JsonValue] = [{"type": "FOOTER", "text": spec.footer}] if spec.footer else []
-    buttons: list[JsonValue] = [{"type": "BUTTONS", "buttons": [_button(spec.button)]}] if spec.button else []
+    buttons: list[JsonValue] = [{"type": "BUTTONS", "buttons": [flow_button(spec.button)]}] if spec.button else []
     return [*header, *body, *footer, *buttons]
 
 
@@ -101,7 +101,8 @@ def sources_of(button: FlowButton) -> dict[FlowSource, str]:
     return {source: value for source, value in named.items() if value}
 
 
-def _button(button: FlowButton) -> JsonValue:
+def flow_button(button: FlowButton) -> JsonValue:
+    """A FLOW button as Meta wants it."""
     return {
         "type": "FLOW",
         "text": button.text,
@@ -136,40 +137,48 @@ def _mistakes_in_examples(spec: TemplateSpec) -> list[str]:
 
 def _mistakes_in_button(button: FlowButton, settings: MetaSettings) -> list[str]:
     at = "components buttons FLOW"
-    found = length(f"{at} text", button.text, rules.LONGEST_BUTTON)
+    return [
+        f"{at} {member}: {text}" if member else f"{at}: {text}" for member, text in faults_in_button(button, settings)
+    ]
+
+
+def faults_in_button(button: FlowButton, settings: MetaSettings) -> list[tuple[str, str]]:
+    """What is wrong with a FLOW button, as (member, text); without a member it is about how several go together."""
+    found = [("text", text.removeprefix(": ")) for text in length("", button.text, rules.LONGEST_BUTTON)]
     sources = sources_of(button)
     if len(sources) != 1:
-        found.append(f"{at}: exactly one of flow_id, flow_name and flow_json")
+        found.append(("", "exactly one of flow_id, flow_name and flow_json"))
     found += [
-        f"{at} {source.value}: not among flow_sources of the account's options"
+        (source.value, "not among flow_sources of the account's options")
         for source in sources
         if source not in settings.flow_sources
     ]
-    found += _mistakes_in_screen(button, settings, at)
+    found += _faults_in_screen(button, settings)
     if button.flow_json:
-        found += _mistakes_in_flow_json(button, at)
+        found += _faults_in_flow_json(button)
     return found
 
 
-def _mistakes_in_screen(button: FlowButton, settings: MetaSettings, at: str) -> list[str]:
+def _faults_in_screen(button: FlowButton, settings: MetaSettings) -> list[tuple[str, str]]:
+    screen = "navigate_screen"
     if button.flow_action is FlowAction.NAVIGATE:
         missing = settings.require_screen and not button.navigate_screen.strip()
-        return [f"{at} navigate_screen: required with flow_action navigate"] if missing else []
-    found = [] if settings.allow_data_exchange else [f"{at} flow_action: data_exchange is not switched on"]
+        return [(screen, "required with flow_action navigate")] if missing else []
+    found = [] if settings.allow_data_exchange else [("flow_action", "data_exchange is not switched on")]
     if button.navigate_screen:
-        found.append(f"{at} navigate_screen: only with flow_action navigate")
+        found.append((screen, "only with flow_action navigate"))
     return found
 
 
-def _mistakes_in_flow_json(button: FlowButton, at: str) -> list[str]:
+def _faults_in_flow_json(button: FlowButton) -> list[tuple[str, str]]:
     try:
         flow = json.loads(button.flow_json)
     except (ValueError, RecursionError):
-        return [f"{at} flow_json: is not JSON"]
+        return [("flow_json", "is not JSON")]
     screens = flow.get("screens") if isinstance(flow, dict) else None
     if not isinstance(screens, list) or not screens:
-        return [f"{at} flow_json: is not an object with screens"]
+        return [("flow_json", "is not an object with screens")]
     ids = {screen.get("id") for screen in screens if isinstance(screen, dict) and isinstance(screen.get("id"), str)}
     if button.navigate_screen and button.navigate_screen not in ids:
-        return [f"{at} navigate_screen: flow_json has no screen of this id"]
+        return [("navigate_screen", "flow_json has no screen of this id")]
     return []

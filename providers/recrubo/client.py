@@ -23,12 +23,15 @@ from domain.sends import (
     TemplateReading,
     TemplateStatus,
 )
+from domain.templates import TemplateSpecification, faults_of
 from providers.http import Limits, ProviderHttp, Request, Transport
 from providers.recrubo import mapping
-from providers.recrubo.errors import refine
+from providers.recrubo.errors import TEMPLATE_EXISTS, refine
 from providers.recrubo.resources import MEDIA_TYPE, RecruboResources, document, path_to, resource_in
-from providers.recrubo.schemas import RunAttributes, TemplateAttributes, ThreadAttributes
+from providers.recrubo.schemas import Resource, RunAttributes, TemplateAttributes, ThreadAttributes
 from providers.recrubo.settings import RecruboSettings
+from providers.recrubo.specification import attributes_of, faults_in
+from providers.submissions import refuse_faults, taken_up
 
 CAPABILITIES = Capabilities(
     has_threads=True,
@@ -83,7 +86,26 @@ class RecruboClient:
             found = await self._resources.template_named(template.name, template.language)
         if found is None:
             return TemplateReading(template_status=TemplateStatus.MISSING)
-        return mapping.template_reading(found.id, TemplateAttributes.model_validate(found.attributes), self._settings)
+        return self._template(found)
+
+    async def submit_template(self, specification: TemplateSpecification) -> TemplateReading:
+        """Create a template: one POST. It is relayed to Meta, whose review begins; only APPROVED sends.
+
+        Where the name exists in that language already, what is there is read and taken up.
+        """
+        refuse_faults((*faults_of(specification), *faults_in(specification)), self._account)
+        body = document("messageTemplates", attributes_of(specification))
+        request = Request("create a template", "POST", "/message-templates", body=body, rejected_scope=Scope.TEMPLATE)
+        try:
+            answer = await self._http.create(request)
+        except ProviderRejected as refused:
+            if refused.code != TEMPLATE_EXISTS:
+                raise
+            return await taken_up(refused, self._existing(specification.reference))
+        created = resource_in(answer)
+        if created is None:
+            raise answer.unusable("without the template's id")
+        return self._template(created)
 
     async def open_thread(self, address: E164) -> MessageThread:
         """The thread with this person: found, else opened. A second POST may answer new, existing or 409 (A-R2)."""
@@ -164,6 +186,13 @@ class RecruboClient:
         if failures:
             raise failures[0]
         return status
+
+    async def _existing(self, template: TemplateRef) -> TemplateReading | None:
+        found = await self._resources.template_named(template.name, template.language)
+        return self._template(found) if found is not None else None
+
+    def _template(self, found: Resource) -> TemplateReading:
+        return mapping.template_reading(found.id, TemplateAttributes.model_validate(found.attributes), self._settings)
 
     async def _find_thread_if_asked(self, identifier: str) -> MessageThread | None:
         """A look-up that cannot be done does not stand in the way: opening tells as well (A-R2)."""

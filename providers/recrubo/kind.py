@@ -2,11 +2,13 @@
 
 from pydantic import SecretStr
 
+from domain.templates import Fault, TemplateSpecification
 from domain.topology import Account
-from providers.kind import ProviderKind
+from providers.kind import Options, ProviderKind
 from providers.recrubo.client import CAPABILITIES, RecruboClient, recrubo_http
 from providers.recrubo.provisioning import RecruboProvisioning
 from providers.recrubo.settings import RecruboSettings
+from providers.recrubo.specification import faults_in
 from providers.recrubo.webhook import RecruboWebhookReader
 
 
@@ -29,4 +31,11 @@ def build_reader(account: Account, secrets: tuple[SecretStr, ...]) -> RecruboWeb
     return RecruboWebhookReader(account.slug, secrets, RecruboSettings.model_validate(account.options))
 
 
-KIND = ProviderKind(capabilities=CAPABILITIES, settings=RecruboSettings, client=build_client, reader=build_reader)
+def faults(spec: TemplateSpecification, _options: Options) -> tuple[Fault, ...]:
+    """What Recrubo would refuse in a template specification."""
+    return faults_in(spec)
+
+
+KIND = ProviderKind(
+    capabilities=CAPABILITIES, settings=RecruboSettings, client=build_client, reader=build_reader, faults=faults
+)

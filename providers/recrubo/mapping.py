@@ -98,13 +98,19 @@ def thread_of(found: list[Resource], identifier: str) -> MessageThread | None:
     return MessageThread(thread_id=min(fitting)[1], chatbot_paused=min(fitting)[2]) if fitting else None
 
 
+def category_of(word: str) -> str:
+    """A template's category by Meta's word, whichever way Recrubo spells it."""
+    category = word.strip().upper()[:60]
+    return "AUTHENTICATION" if category == "AUTHORIZATION" else category
+
+
 def template_reading(template_id: str, attributes: TemplateAttributes, settings: RecruboSettings) -> TemplateReading:
     """A template as Recrubo reports it."""
     return TemplateReading(
         template_status=settings.template_words.get(attributes.status.strip().lower(), TemplateStatus.UNKNOWN),
         raw_status=attributes.status[:60],
         provider_id=template_id,
-        category=attributes.category[:60],
+        category=category_of(attributes.category),
         variables=_variables(attributes.components),
     )
 

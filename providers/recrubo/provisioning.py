@@ -67,7 +67,7 @@ class RecruboProvisioning:
 
     async def create_template(self, text: TemplateText) -> TemplateReading:
         """Create a template, or take up the one that has this name in this language already (Meta 100/2388024)."""
-        body = document("messageTemplates", _template_attributes(text))
+        body = document("messageTemplates", template_attributes(text))
         request = Request("create a template", "POST", "/message-templates", body=body, rejected_scope=Scope.TEMPLATE)
         try:
             answer = await self._http.call(request)
@@ -129,7 +129,8 @@ class RecruboProvisioning:
         return TemplateListing(name=attributes.name, language=attributes.language, reading=self._reading(found))
 
 
-def _template_attributes(text: TemplateText) -> dict[str, JsonValue]:
+def template_attributes(text: TemplateText) -> dict[str, JsonValue]:
+    """A template as Recrubo wants it."""
     example: dict[str, JsonValue] = {"example": {"body_text": [list(text.examples)]}} if text.examples else {}
     header: list[JsonValue] = [{"type": "HEADER", "format": "Text", "text": text.header}] if text.header else []
     body: list[JsonValue] = [{"type": "BODY", "text": text.body, **example}]

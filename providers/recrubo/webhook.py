@@ -170,8 +170,14 @@ class RecruboWebhookReader:
 
     def _event(self, key: tuple[str, ...], resource: Resource, body: EventBody, ties: Ties) -> ProviderEvent:
         sender: tuple[Alias, ...] = mapping.thread_alias(self._account, ties.thread_id)
+        made = resource.attributes.get("createdAt") if isinstance(body, MessageStatusChanged) else None
         return ProviderEvent(
-            key=stable_key(*key), occurred_at=self._instant_of(resource), ties=ties, sender=sender, body=body
+            key=stable_key(*key),
+            occurred_at=self._instant_of(resource),
+            message_at=as_instant(made) if isinstance(made, str) else None,
+            ties=ties,
+            sender=sender,
+            body=body,
         )
 
     def _instant_of(self, resource: Resource) -> datetime:

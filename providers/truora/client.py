@@ -27,6 +27,7 @@ from domain.sends import (
     TemplateReading,
     TemplateStatus,
 )
+from domain.templates import TemplateSpecification
 from providers.endings import Refine
 from providers.http import Limits, ProviderHttp, Request, Transport
 from providers.truora import mapping, sending
@@ -46,6 +47,8 @@ CAPABILITIES = Capabilities(
     one_live_run_per_thread=False,
     confirms_ends=False,
 )
+
+NOT_BY_API = "Truora makes outbounds in its dashboard only: make it there, and name its id in the plan"
 
 LOOK_FIRST_SECONDS = 5
 """Longest look at an outbound just before a send, so that the send keeps most of its own time."""
@@ -115,6 +118,11 @@ class TruoraClient:
             text = f"account {self._account}: template {template.name} ({template.language}): {'; '.join(told)}"
             raise ProviderRejected(text, scope=Scope.MESSAGE, code="template-misfit")
         return reading
+
+    async def submit_template(self, _specification: TemplateSpecification) -> TemplateReading:
+        """Raises ``ProviderRejected``: there is no such call."""
+        text = f"account {self._account}: cannot create a template: {NOT_BY_API}"
+        raise ProviderRejected(text, scope=Scope.TEMPLATE, code="not-offered")
 
     async def list_outbounds(self, line: str) -> tuple[Outbound, ...]:
         """Every outbound of one of the account's lines, by its slug."""

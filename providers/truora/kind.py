@@ -7,9 +7,10 @@ from pydantic import SecretStr
 
 from domain.errors import SetupError
 from domain.ports import MessagingProvider
+from domain.templates import Fault, TemplateSpecification
 from domain.topology import Account, Line
-from providers.kind import ProviderKind, Surroundings
-from providers.truora.client import CAPABILITIES, Doors, TruoraClient, truora_http
+from providers.kind import Options, ProviderKind, Surroundings
+from providers.truora.client import CAPABILITIES, NOT_BY_API, Doors, TruoraClient, truora_http
 from providers.truora.errors import refine_process
 from providers.truora.outbounds import TruoraOutbounds, line_mistakes
 from providers.truora.settings import TruoraSettings
@@ -66,4 +67,12 @@ class TruoraKind(ProviderKind):
         return settings.reconcile_wait if settings.send_reference else None
 
 
-KIND = TruoraKind(capabilities=CAPABILITIES, settings=TruoraSettings, client=build_client, reader=build_reader)
+def faults(spec: TemplateSpecification, _options: Options) -> tuple[Fault, ...]:
+    """Truora takes no template by its API, so there is nothing that a specification could be submitted to."""
+    place = next(name for name in ("provider", "accounts", "lines") if getattr(spec, name) is not None)
+    return (Fault((place,), NOT_BY_API),)
+
+
+KIND = TruoraKind(
+    capabilities=CAPABILITIES, settings=TruoraSettings, client=build_client, reader=build_reader, faults=faults
+)

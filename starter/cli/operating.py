@@ -40,7 +40,7 @@ def stop(
     as_json: Json = False,
 ) -> None:
     """End an engagement as STOPPED: nothing more is sent."""
-    command = _command(Command, actor, reason, command_id)
+    command = command_of(Command, actor, reason, command_id)
     _give(context, tenant, lambda s, t: s.service.stop(t, reference, command), as_json=as_json)
 
 
@@ -55,7 +55,7 @@ def hand_over(
     as_json: Json = False,
 ) -> None:
     """End an engagement as HANDED_OVER: a person goes on."""
-    command = _command(Command, actor, reason, command_id)
+    command = command_of(Command, actor, reason, command_id)
     _give(context, tenant, lambda s, t: s.service.hand_over(t, reference, command), as_json=as_json)
 
 
@@ -70,7 +70,7 @@ def resend(
     as_json: Json = False,
 ) -> None:
     """Send a step of unknown outcome once more. You answer for it: the first message may have arrived."""
-    command = _command(Command, actor, reason, command_id)
+    command = command_of(Command, actor, reason, command_id)
     _give(context, tenant, lambda s, t: s.service.resend(t, reference, command), as_json=as_json)
 
 
@@ -88,11 +88,14 @@ def resolve_send(
     as_json: Json = False,
 ) -> None:
     """Settle a send of unknown outcome, after looking at the provider."""
-    command = _command(ResolveSend, actor, reason, command_id, send_key=send_key, was_sent=sent, message_id=message_id)
+    command = command_of(
+        ResolveSend, actor, reason, command_id, send_key=send_key, was_sent=sent, message_id=message_id
+    )
     _give(context, tenant, lambda s, t: s.service.resolve_send(t, reference, command), as_json=as_json)
 
 
-def _command(kind: type[C], actor: str | None, reason: str, command_id: str | None, **more: str | bool) -> C:
+def command_of(kind: type[C], actor: str | None, reason: str, command_id: str | None, **more: str | bool) -> C:
+    """A command as given. Raises ``BadInput`` with every mistake in it."""
     given = {
         "command_id": command_id or f"cli-{uuid.uuid4()}",
         "actor": actor or getpass.getuser(),

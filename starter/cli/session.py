@@ -6,12 +6,15 @@ from dataclasses import dataclass
 
 import typer
 
-from domain.errors import BadInput, Mistake
+from domain.errors import BadInput, Mistake, SetupError
 from domain.topology import Topology
+from gateway.desk import InboxService
 from runtime.processes import open_process
 from runtime.settings import LogLevel, MetricsSettings, Settings, load_settings
-from starter.parts import service_of
+from starter.gates import GateService
+from starter.parts import gates_of, service_of, templates_of
 from starter.service import EngagementService
+from starter.templates import TemplateService
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,27 @@ class Session:
 
     service: EngagementService
     topology: Topology
+    gates: GateService | None = None
+    templates: TemplateService | None = None
+    inbox: InboxService | None = None
+
+    def at_inbox(self) -> InboxService:
+        """The inbox. Raises ``SetupError`` in a session that was opened without."""
+        if self.inbox is None:
+            raise SetupError("this session has no inbox")
+        return self.inbox
+
+    def at_gates(self) -> GateService:
+        """Gates and holds. Raises ``SetupError`` in a session that was opened without."""
+        if self.gates is None:
+            raise SetupError("this session has no gates")
+        return self.gates
+
+    def registry(self) -> TemplateService:
+        """Template specifications and states. Raises ``SetupError`` in a session that was opened without."""
+        if self.templates is None:
+            raise SetupError("this session has no templates")
+        return self.templates
 
     def tenant(self, given: str | None) -> str:
         """The tenant to act for: the one named, else the only one there is. Raises ``BadInput``."""
@@ -46,7 +70,8 @@ def sessions(context: typer.Context) -> SessionFactory:
 async def open_session() -> AsyncIterator[Session]:
     """A session as the environment says. Raises ``SetupError``, ``BadInput`` (topology) and ``StoreUnavailable``."""
     async with open_process(_quiet(load_settings()), lazy=True) as parts:
-        yield Session(service_of(parts), parts.topology)
+        inbox = InboxService.on(parts.stores, parts.topology)
+        yield Session(service_of(parts), parts.topology, gates_of(parts), templates_of(parts), inbox)
 
 
 def _quiet(settings: Settings) -> Settings:

@@ -14,13 +14,14 @@ from domain import names
 from domain.calls import Command, CommandResult, LearnedAliases
 from domain.errors import OutcomeUnknown, ProviderRejected, ProviderUnavailable, Scope
 from domain.events import ProviderEvent, ProviderEvents, TemplateChanged
-from domain.gates import GateResult, GateSnapshot
+from domain.gates import Gate, GateResult, GateSnapshot
+from domain.ids import ENGAGEMENTS_QUEUE
 from domain.outcomes import EngagementOutcome as Outcome
-from domain.plans import FollowUp, TemplateRef
+from domain.plans import FollowUp, Opening, TemplateRef
 from domain.sends import TemplateReading, TemplateStatus
 from domain.templates import TemplateCategory, TemplateSpecification
 from tests.workflow.scripted import ScriptedProvider
-from tests.workflow.stage import NUDGE, TEMPLATE, GateHandle, Play, Stage, open_stage, plan
+from tests.workflow.stage import FLOW, NUDGE, TEMPLATE, GateHandle, Play, Stage, open_stage, plan
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -314,21 +315,42 @@ async def specified(skipper: TimeSkipper, tmp_path: Path, provider: ScriptedProv
 
 
 MISSING = TemplateStatus.MISSING
+BY_NAME = plan(opening=Opening(template=TEMPLATE.model_copy(update={"id": ""}), flow=FLOW))
+"""What does not exist yet has no id to name it by."""
 
 
 async def test_a_missing_template_with_a_specification_is_submitted_once_for_all_who_wait(specified: Stage) -> None:
     specified.provider.templates = [MISSING, MISSING, PENDING]
-    plays = await held(specified, 3)
+    plays = await held(specified, 3, its=BY_NAME)
     assert len(specified.provider.submissions) == 1
     await specified.calendar.pass_time(15 * MINUTE, [p.handle for p in plays])
     assert len(specified.provider.submissions) == 1
     assert len(specified.provider.effects) == 3
 
 
+async def test_what_a_plan_names_by_an_id_that_does_not_exist_is_not_submitted_under_another(specified: Stage) -> None:
+    specified.provider.shut[TEMPLATE.name] = MISSING
+    assert (await (await specified.play()).result()).settlement.outcome is Outcome.MISCONFIGURED
+    assert specified.provider.submissions == []
+
+
+async def test_a_person_who_opens_a_gate_where_nobody_waits_opens_it_for_those_who_come(stage: Stage) -> None:
+    stage.provider.shut[TEMPLATE.name] = PENDING
+    gate = Gate(scope=Scope.TEMPLATE, account=stage.line, template=TEMPLATE, watch=True)
+    handle = await stage.skipper.client.start_workflow(
+        names.GATE, args=[gate, None], id=gate.workflow_id, task_queue=ENGAGEMENTS_QUEUE
+    )
+    await command(handle, names.RELEASE, "it is approved in the dashboard")
+    assert (await end_of(handle)).verdict == "open"
+    await held(stage, 1)
+    assert len(stage.provider.effects) == 1
+
+
 async def test_a_submission_whose_answer_was_lost_is_found_and_never_repeated(specified: Stage) -> None:
     specified.provider.templates = [MISSING, MISSING, MISSING, PENDING]
     specified.provider.submit_endings = [OutcomeUnknown("the answer was lost")]
-    (play,) = await held(specified, 1)
+    (play,) = await held(specified, 1, its=BY_NAME)
+    await specified.calendar.quiet([await play.gate_handle()])
     assert "was lost" in (await play.gate()).reason
     await play.pass_time(30 * MINUTE)
     assert len(specified.provider.submissions) == 1
@@ -338,7 +360,7 @@ async def test_a_submission_whose_answer_was_lost_is_found_and_never_repeated(sp
 async def test_a_submission_that_never_shows_up_waits_for_a_person_who_submits_again(specified: Stage) -> None:
     specified.provider.shut[TEMPLATE.name] = MISSING
     specified.provider.submit_endings = [OutcomeUnknown("the answer was lost")]
-    (play,) = await held(specified, 1)
+    (play,) = await held(specified, 1, its=BY_NAME)
     await play.pass_time(40 * MINUTE)
     assert (await play.gate()).needs_human
     assert len(specified.provider.submissions) == 1
@@ -351,7 +373,7 @@ async def test_a_submission_that_never_shows_up_waits_for_a_person_who_submits_a
 async def test_a_submission_that_is_refused_ends_those_who_wait_with_the_reason(specified: Stage) -> None:
     specified.provider.shut[TEMPLATE.name] = MISSING
     specified.provider.submit_endings = [ProviderRejected("the body breaks a rule", scope=Scope.TEMPLATE, code="100")]
-    play = await specified.play()
+    play = await specified.play(BY_NAME)
     settlement = (await play.result()).settlement
     assert settlement.outcome is Outcome.TEMPLATE_REJECTED
     assert "the body breaks a rule" in settlement.reason

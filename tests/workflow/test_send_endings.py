@@ -153,7 +153,7 @@ async def test_a_send_that_nobody_picks_up_in_time_is_known_unsent_and_leaves_la
 async def test_a_stop_before_anybody_picked_it_up_recalls_it(stage: Stage) -> None:
     play = await stage.play(line="another-line-without-worker")
     async with asyncio.timeout(10):
-        while not (await play.snapshot()).sends:
+        while not (await play.snapshot()).sends:  # noqa: ASYNC110 - only asking tells
             await asyncio.sleep(0.02)
     await play.command(names.STOP)
     result = await play.result()

@@ -110,6 +110,7 @@ class Script:
             "RAPPORT_CODEC__PORT": str(self.addresses.codec),
             "RAPPORT_CODEC__UI_ORIGIN": f"http://127.0.0.1:{self.addresses.ui}",
             "RAPPORT_LOG__FORMAT": "json",
+            "RAPPORT_WORKER__LEASE": "3s",  # a killed worker's lines are those of its successor soon enough to watch
             "DEMO_RECRUBO_TOKEN": recrubo["token"],
             "DEMO_RECRUBO_WEBHOOK_SECRET": recrubo["webhook_secret"],
             "DEMO_META_TOKEN": meta["token"],

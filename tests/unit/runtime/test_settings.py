@@ -69,6 +69,13 @@ def test_every_mistake_is_told_at_once_and_no_value(monkeypatch: pytest.MonkeyPa
     assert refused.value.__cause__ is None
 
 
+@pytest.mark.parametrize("value", ["0s", "500ms", "0.5s", "soon"])
+def test_a_lease_that_nobody_could_renew_in_time_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("RAPPORT_WORKER__LEASE", value)
+    with pytest.raises(SetupError, match="RAPPORT_WORKER__LEASE"):
+        load_settings()
+
+
 @pytest.mark.parametrize("value", ["hunter2", '{"port": 1}', "{"])
 def test_a_section_is_not_set_as_a_whole(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("RAPPORT_CODEC", value)
