@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from functools import partial
@@ -18,7 +18,8 @@ from activities.gates import GateActivities, TemplateActivities
 from activities.lookups import LookupActivities
 from activities.records import RecordActivities
 from activities.sends import SendActivities
-from domain.ids import ENGAGEMENTS_QUEUE, lookups_queue, sends_queue
+from domain.caps import Caps
+from domain.ids import DEPLOYMENT, ENGAGEMENTS_QUEUE, lookups_queue, sends_queue
 from domain.pacing import paces
 from domain.ports import Accounts, AtsNotifier, TemplateSpecifications
 from domain.topology import Topology
@@ -34,8 +35,6 @@ from store.stores import Stores
 from workflows.engagement import EngagementWorkflow
 from workflows.gate import GateWorkflow
 
-DEPLOYMENT = "rapport"
-
 
 class Workers:
     """Every worker of one process: engagements, and one per line and account that it has the lease of."""
@@ -48,12 +47,13 @@ class Workers:
         ats: AtsNotifier,
         settings: WorkerSettings,
         specifications: TemplateSpecifications | None = None,
+        caps: Mapping[str, Caps] | None = None,
     ) -> None:
         self._client, self._settings, self._leases = client, settings, stores.leases
         templates, holds, known = stores.templates, stores.holds, specifications or TemplateFolder()
-        self._sends = SendActivities(accounts, stores.ledger, holds)
+        self._sends = SendActivities(accounts, stores.ledger, holds, caps=caps)
         self._lookups = LookupActivities(accounts, stores.ledger, stores.contacts, templates, known, holds)
-        self._records = RecordActivities(stores.contacts, stores.ledger, stores.registry, ats)
+        self._records = RecordActivities(stores.contacts, stores.ledger, stores.registry, ats, stores.letters)
         self._gates = GateActivities(TemporalGates(client), holds, templates)
         self._templates = TemplateActivities(accounts, templates, known, stores.submissions, holds)
 
@@ -153,7 +153,8 @@ async def run_worker(settings: Settings) -> None:
         ats = StandardWebhookNotifier(ats_endpoints(process.topology, resolve))
         stack.push_async_callback(ats.close)
         templates = specifications_of(settings, process.topology)
-        workers = Workers(process.client, process.stores, accounts, ats, settings.worker, templates)
+        caps = {tenant.slug: tenant.caps for tenant in process.topology.tenants}
+        workers = Workers(process.client, process.stores, accounts, ats, settings.worker, templates, caps)
         await stack.enter_async_context(workers.polling(process.topology))
         structlog.get_logger().info("worker_ready", lines=len(process.topology.lines), queue=ENGAGEMENTS_QUEUE)
         await _stop_signal()

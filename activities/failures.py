@@ -17,7 +17,10 @@ _TEXT_LIMIT = 500
 def failure_of(error: errors.SendError) -> SendFailure:
     """What the workflow learns of an error."""
     suppress = isinstance(error, errors.ProviderRejected) and error.suppress
-    return SendFailure(scope=error.scope, code=error.code, reason=str(error)[:_TEXT_LIMIT], suppress=suppress)
+    until = error.until if isinstance(error, errors.PolicyRefused) else None
+    return SendFailure(
+        scope=error.scope, code=error.code, reason=str(error)[:_TEXT_LIMIT], suppress=suppress, until=until
+    )
 
 
 def application_error(error: errors.SendError) -> ApplicationError:

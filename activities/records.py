@@ -2,20 +2,26 @@
 
 from temporalio import activity
 
-from activities.failures import application_error
+from activities.failures import application_error, failure_of
 from domain import names
 from domain.calls import Admission, AdmissionRequest, AtsNotice, CloseRequest, RecordSend
-from domain.errors import NotAllowed, NotFound, SendError
-from domain.ports import AtsNotifier, ContactPolicy, EngagementArchive, SendLedger
+from domain.errors import NotAllowed, NotFound, ProviderRejected, SendError, StoreUnavailable
+from domain.ports import AtsLetters, AtsNotifier, ContactPolicy, EngagementArchive, SendLedger
 
 
 class RecordActivities:
     """What an engagement asks of our own store. Every one of them may be repeated."""
 
     def __init__(
-        self, contacts: ContactPolicy, ledger: SendLedger, archive: EngagementArchive, ats: AtsNotifier
+        self,
+        contacts: ContactPolicy,
+        ledger: SendLedger,
+        archive: EngagementArchive,
+        ats: AtsNotifier,
+        letters: AtsLetters,
     ) -> None:
-        self._contacts, self._ledger, self._archive, self._ats = contacts, ledger, archive, ats
+        self._contacts, self._ledger, self._archive = contacts, ledger, archive
+        self._ats, self._letters = ats, letters
 
     @activity.defn(name=names.ADMIT_ENGAGEMENT)
     async def admit(self, request: AdmissionRequest) -> Admission:
@@ -51,6 +57,30 @@ class RecordActivities:
     async def notify_ats(self, notice: AtsNotice) -> None:
         """Tell the tenant's system; Temporal repeats it for as long as the engagement's ``ats_budget``."""
         try:
-            await self._ats.notify(notice.result.tenant, notice)
+            await self._ats.notify(notice.about.tenant, notice)
         except SendError as error:
+            await self._keep_letter(notice, error)
             raise application_error(error) from None
+        if activity.info().attempt > 1:
+            await self._delivered(notice)
+
+    async def _keep_letter(self, notice: AtsNotice, error: SendError) -> None:
+        """What did not go through stays visible, and can be sent by hand when Temporal has given up."""
+        info = activity.info()
+        limit = info.schedule_to_close_timeout
+        try:
+            await self._letters.failed(
+                notice,
+                failure_of(error),
+                attempt=info.attempt,
+                gives_up_at=None if limit is None else info.scheduled_time + limit,
+                final=isinstance(error, ProviderRejected),
+            )
+        except StoreUnavailable:  # the next attempt writes it; what Temporal does is not held up
+            activity.logger.warning("ats_letter_not_kept", extra={"event_id": notice.event_id})
+
+    async def _delivered(self, notice: AtsNotice) -> None:
+        try:
+            await self._letters.delivered(notice.event_id)
+        except StoreUnavailable:  # it stays listed as failing: sent once more by hand it is the same event there
+            activity.logger.warning("ats_letter_not_settled", extra={"event_id": notice.event_id})

@@ -1,14 +1,16 @@
 """Everything that can make a message appear on a phone: one activity, one claim, one HTTP request."""
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import UTC, datetime, timedelta
 
 from temporalio import activity
 
 from activities.failures import application_error, failure_of
 from activities.scopes import Reach, ScopeHolds, logical_now
+from activities.spacing import Spacing
 from activities.unbroken import unbroken
 from domain import names
+from domain.caps import Caps
 from domain.errors import (
     NotSent,
     OutcomeUnknown,
@@ -33,9 +35,15 @@ class SendActivities:
         ledger: SendLedger,
         holds: HoldRows,
         request_limit: timedelta = timedelta(seconds=20),
+        caps: Mapping[str, Caps] | None = None,
     ) -> None:
         self._accounts, self._ledger, self._limit = accounts, ledger, request_limit
-        self._scopes = ScopeHolds(holds)
+        self._scopes, self._caps = ScopeHolds(holds), {} if caps is None else caps
+        self._spacing: dict[str, Spacing] = {}
+
+    def space(self, line: str, rate: float) -> None:
+        """Let no more than ``rate`` requests a second leave through a line. This process alone sends through it."""
+        self._spacing[line] = Spacing(rate)
 
     @activity.defn(name=names.TRIGGER_FLOW)
     async def trigger_flow(self, send: Send) -> SendReceipt:
@@ -54,13 +62,15 @@ class SendActivities:
     async def _attempt(self, send: Send, request: Request) -> SendReceipt:
         try:
             provider = self._accounts.provider(send.account)
-            claim = await self._ledger.claim(send, logical_now(send.at))
+            claim = await self._ledger.claim(send, logical_now(send.at), self._caps.get(send.tenant))
         except SetupError as unset:
             raise application_error(ProviderUnavailable(str(unset), code="not-configured")) from None
         except SendError as refused:
             raise application_error(refused) from None
         if claim.earlier is not None:
             return claim.earlier
+        if send.line in self._spacing:
+            await self._spacing[send.line].turn()
         if self._is_too_late():
             late = ProviderUnavailable("the worker was held up before the request; nothing was sent", code="late")
             await self._settle(claim, LedgerState.NOT_SENT, send, error=late)

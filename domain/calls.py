@@ -2,13 +2,13 @@
 
 from typing import Annotated
 
-from pydantic import StringConstraints
+from pydantic import StringConstraints, model_validator
 
 from domain.contacts import Alias, Consent
 from domain.events import FlowRunStatus
-from domain.model import E164, Instant, Model, Slug, Written
+from domain.model import E164, Instant, JsonValue, Model, Reference, Slug, Written
 from domain.outcomes import Decision, EngagementResult
-from domain.plans import FlowRef, TemplateRef
+from domain.plans import FlowRef, TemplateRef, WhenBusy
 from domain.sends import FlowRun, LedgerState, SendReceipt
 
 
@@ -23,6 +23,7 @@ class AdmissionRequest(Model):
     consent: Consent | None
     exclusive_line: bool
     """The provider has one live run per thread, so a person can have one engagement per line."""
+    when_busy: WhenBusy = WhenBusy.PARALLEL
     at: Instant
 
 
@@ -32,6 +33,8 @@ class Admission(Model):
     admitted: bool
     rule: str = ""
     reason: str = ""
+    queued: bool = False
+    """Not decided: it is to be asked again once the person is free."""
 
 
 class TemplateQuestion(Model):
@@ -126,13 +129,32 @@ class CloseRequest(Model):
     at: Instant
 
 
+class EngagementProgress(Model):
+    """How far an engagement is that has no outcome yet, as the tenant's system hears it."""
+
+    tenant: Slug
+    reference: Reference
+    job: str = ""
+    plan: str
+    stage: str
+
+
 class AtsNotice(Model):
-    """What the tenant's system hears. ``event_id`` is equal on every attempt."""
+    """What the tenant's system hears: how it ended, or how far it is. ``event_id`` is equal on every attempt."""
 
     event_id: str
     event_type: str
-    result: EngagementResult
+    result: EngagementResult | None = None
+    progress: EngagementProgress | None = None
     at: Instant
+
+    @property
+    def about(self) -> EngagementResult | EngagementProgress:
+        """What it tells. Raises ``ValueError`` for a notice that tells nothing, which nobody makes."""
+        told = self.result or self.progress
+        if told is None:
+            raise ValueError(f"the notice {self.event_id} tells nothing")
+        return told
 
 
 class LearnedAliases(Model):
@@ -156,6 +178,19 @@ class ResolveSend(Command):
     send_key: str
     was_sent: bool
     message_id: str = ""
+
+
+class MarkAnswered(Command):
+    """A person says that the candidate answered by another way, and what: personal data, as every answer."""
+
+    answers: dict[str, JsonValue] = {}
+    text: Annotated[str, StringConstraints(max_length=4000)] = ""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "MarkAnswered":
+        if not (self.answers or self.text.strip()):
+            raise ValueError("answers: there are none, and there is no text: say what the candidate answered")
+        return self
 
 
 class CommandResult(Model):

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from domain.budgets import Country
 from domain.contacts import Candidate
 from domain.model import Duration, Instant, Model, Reference, Slug, Written
 from domain.plans import Plan
@@ -20,6 +21,10 @@ class Capabilities(Model):
     one_live_run_per_thread: bool
     confirms_ends: bool
     """The webhook does not prove its content, so an end is confirmed by reading the run."""
+    tells_starts: bool = True
+    """It says when a flow is under way, so that a plan can wait for it."""
+    tells_arrivals: bool = True
+    """It says when a message was delivered and read."""
 
 
 class Route(Model):
@@ -62,11 +67,17 @@ class Engagement(Model):
     reference: Reference
     contact_id: str
     candidate: Candidate
+    country: Country = ""
+    """Of the candidate's number, where a budget in money needs it for its prices."""
+    zone: str = "UTC"
+    """The candidate's time zone, resolved when the engagement starts; send windows are read by it."""
     job: str = ""
     plan: Plan
     route: Route
     timing: Timing = Timing()
     notify_ats: bool = False
+    ats_events: tuple[str, ...] = ()
+    """What the tenant's system hears besides the outcome, as ``domain.ats.AtsEvent``."""
     requested_at: Instant
 
 

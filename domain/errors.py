@@ -23,7 +23,7 @@ Texts say what happened, to what, and what to do. They never hold a secret, a ph
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 
@@ -150,7 +150,19 @@ class ProviderRejected(NotSent):
 
 
 class PolicyRefused(NotSent):
-    """One of our own rules, named by ``code``, forbids this send."""
+    """One of our own rules, named by ``code``, forbids this send. ``until`` is when it will not any more, if known."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        scope: Scope = Scope.MESSAGE,
+        code: str = "",
+        request_id: str = "",
+        until: datetime | None = None,
+    ) -> None:
+        self.until = until
+        super().__init__(message, scope=scope, code=code, request_id=request_id)
 
 
 class OutcomeUnknown(SendError):

@@ -56,11 +56,15 @@ class Gate(Model):
     template: TemplateRef | None = None
     flow: FlowRef | None = None
     watch: bool = False
+    paused: str = ""
+    """``domain.ids.paused_scope`` of what an operator paused, where that is what is waited for."""
     timing: GateTiming = GateTiming()
 
     @property
     def scope_key(self) -> str:
         """The key of the held thing, as hold rows have it."""
+        if self.paused:
+            return self.paused
         match self.scope:
             case Scope.TEMPLATE if self.template is not None:
                 return template_scope(self.account, self.template.name, self.template.language)

@@ -5,7 +5,11 @@ from domain import names
 ENGAGEMENTS_QUEUE = "engagements"
 """Task queue of the workflow and of the activities that touch only our own store."""
 
+DEPLOYMENT = "rapport"
+"""Name of the worker deployment whose versions are our releases."""
+
 _GATE = "gate:"
+_PAUSE = "pause:"
 
 
 def engagement_workflow_id(tenant: str, reference: str) -> str:
@@ -46,6 +50,17 @@ def line_scope(line: str) -> str:
 def account_scope(account: str) -> str:
     """Key under which everything that waits for one account waits."""
     return f"account:{account}"
+
+
+def paused_scope(scope: str, value: str) -> str:
+    """Key under which everything waits that an operator's pause of a tenant or a line keeps back."""
+    return f"{_PAUSE}{scope}:{value}"
+
+
+def pause_in(scope_key: str) -> tuple[str, str] | None:
+    """The scope and value of a ``paused_scope``; None for the key of anything else."""
+    scope, _, value = scope_key.removeprefix(_PAUSE).partition(":")
+    return (scope, value) if scope_key.startswith(_PAUSE) else None
 
 
 def gate_workflow_id(scope_key: str) -> str:

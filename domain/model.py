@@ -1,6 +1,7 @@
 """Bases of every model, and the types that many models share."""
 
 import re
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
@@ -18,6 +19,32 @@ class Written(BaseModel):
     """A frozen value that a person wrote. A member that we do not know is a mistake and is refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+Place = tuple[int | str, ...]
+"""A path into what a person wrote, as in ``("follow_ups", 0, "after")``."""
+
+Findings = Iterator[tuple[Place, str]]
+"""What is wrong in something of right shape: where, and what to do about it."""
+
+
+class Contradictions(ValueError):
+    """What a person wrote has the right shape and does not make sense. Carries every finding with its place."""
+
+    def __init__(self, findings: Iterable[tuple[Place, str]]) -> None:
+        self.findings = tuple(findings)
+        super().__init__("; ".join(": ".join(filter(None, (_joined(at), text))) for at, text in self.findings))
+
+
+def _joined(place: Place) -> str:
+    return ".".join(str(part) for part in place)
+
+
+def refuse(findings: Iterable[tuple[Place, str]]) -> None:
+    """Raise ``Contradictions`` when there is any finding."""
+    found = tuple(findings)
+    if found:
+        raise Contradictions(found)
 
 
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?")

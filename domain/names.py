@@ -39,9 +39,13 @@ TEMPLATE_STATUS = "template-status"
 
 # updates: commands with actor and reason, may be refused
 STOP = "stop"
+ATS_STATUS = "ats-status"
 HAND_OVER = "hand-over"
 RESOLVE_SEND = "resolve-send"
 RESEND = "resend"
+PAUSE = "pause"
+RESUME = "resume"
+MARK_ANSWERED = "mark-answered"
 RELEASE = "release"
 REJECT = "reject"
 RECHECK = "recheck"

@@ -1,14 +1,20 @@
 """Engagement plans: what is sent, how long we wait, what silence means. A plan travels inside the engagement."""
 
+from datetime import timedelta
+from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Discriminator, Field, StringConstraints, Tag, model_validator
 
-from domain.model import Duration, JsonValue, Written
+from domain.budgets import Budget, Category
+from domain.model import Duration, Findings, JsonValue, Place, Written, refuse
+from domain.windows import SendWindow, faults
 
 VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
 Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(?:_[A-Z]{2})?$")]
+
+_OF_TEXTS = ("text", "payload")
 
 
 class TemplateRef(Written):
@@ -21,6 +27,8 @@ class TemplateRef(Written):
     """Candidate variables that fill ``{{1}}``, ``{{2}}`` … in order."""
     named: bool = False
     """The template's own variables have names instead of numbers, equal to those in ``variables``."""
+    category: Category | None = None
+    """What the template is for, where a budget in money needs its price; what the provider says counts more."""
 
 
 class FlowRef(Written):
@@ -40,14 +48,14 @@ class FlowRef(Written):
     """Variables of the template whose values the first screen is given too, under the same names."""
 
 
-def _prefilled_by(template: TemplateRef, flow: FlowRef | None) -> None:
+def _prefilled_by(template: TemplateRef, flow: FlowRef | None) -> Findings:
     """Only what the template takes travels with a send, so only that can fill a screen."""
     strangers = [name for name in (flow.prefill if flow else ()) if name not in template.variables]
     if strangers:
-        raise ValueError(f"flow.prefill: {', '.join(strangers)}: not among the variables of template {template.name}")
+        yield ("flow", "prefill"), f"{', '.join(strangers)}: not among the variables of template {template.name}"
     twice = [name for name in (flow.prefill if flow else ()) if flow and name in flow.data]
     if twice:
-        raise ValueError(f"flow.prefill: {', '.join(twice)}: in flow.data as well; write it in one of them")
+        yield ("flow", "prefill"), f"{', '.join(twice)}: in flow.data as well; write it in one of them"
 
 
 class Opening(Written):
@@ -55,25 +63,115 @@ class Opening(Written):
 
     template: TemplateRef
     flow: FlowRef
+    expires: Duration | None = None
+    """How long this send may wait before it is no longer worth sending; else the plan's ``step_expiry``."""
 
     @model_validator(mode="after")
     def _can_prefill(self) -> "Opening":
-        _prefilled_by(self.template, self.flow)
+        refuse(_prefilled_by(self.template, self.flow))
         return self
+
+
+class AnswerRule(Written):
+    """Matches an answer by one field, compared as text without case. Texts and buttons are ``text`` and ``payload``."""
+
+    field: VariableName
+    equals: JsonValue
+
+    def matches(self, answers: dict[str, JsonValue]) -> bool:
+        """Whether ``answers`` holds the field with this value."""
+        return self.field in answers and _folded(answers[self.field]) == _folded(self.equals)
+
+    def is_like(self, other: "AnswerRule") -> bool:
+        """Whether both match the same answers."""
+        return self.field == other.field and _folded(self.equals) == _folded(other.equals)
+
+    @property
+    def is_of_text(self) -> bool:
+        """Whether it reads what the candidate wrote or tapped, and not what a flow collected."""
+        return self.field in _OF_TEXTS
+
+
+def _folded(value: JsonValue) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value).strip().casefold()
+
+
+class Signal(StrEnum):
+    """Something that happens and can start a follow-up."""
+
+    FLOW_STARTED = "flow-started"
+    """The provider says that a flow of ours is under way."""
+    DELIVERED = "delivered"
+    """A message of ours arrived."""
+    READ = "read"
+    """A message of ours was read."""
+    TEXT = "text"
+    """The candidate wrote a text that means nothing else to the plan."""
+
+
+class AtsRule(Written):
+    """The tenant's system says that the application moved. Its other words end the engagement."""
+
+    ats: Literal["moved"]
+
+
+def _kind_of_signal(value: object) -> str:
+    if isinstance(value, AtsRule) or (isinstance(value, dict) and "ats" in value):
+        return "<ats>"
+    return "<answer>" if isinstance(value, AnswerRule | dict) else "<event>"
+
+
+On = Annotated[
+    Annotated[Signal, Tag("<event>")] | Annotated[AnswerRule, Tag("<answer>")] | Annotated[AtsRule, Tag("<ats>")],
+    Discriminator(_kind_of_signal),
+]
+"""What starts a follow-up: an event by its name, an answer by field and value, or a word of the tenant's system."""
+
+
+class Condition(StrEnum):
+    """What must still be so when a follow-up is due, and again when it leaves."""
+
+    NOTHING_CAME = "nothing-came"
+    """Neither a text nor an answer since our previous message, or since the signal."""
+    FLOW_STARTED_NOT_FINISHED = "flow-started-not-finished"
+    DELIVERED_NOT_READ = "delivered-not-read"
+    """Our latest message arrived and was not read, as far as the provider tells."""
 
 
 class FollowUp(Written):
-    """Our next message after silence. With a ``flow`` the candidate gets a new flow run, else only the template."""
+    """A later message of ours. With a ``flow`` the candidate gets a new flow run, else only the template.
 
-    after: Duration
-    """Counted from the previous message of ours."""
+    Without ``on`` it is driven by time: the n-th of those leaves ``after`` the step before it. With ``on`` it leaves
+    ``after`` the first such signal, once, whatever place it has in the list.
+    """
+
+    after: Duration | None = None
+    """Counted from our previous step, or from the signal; with a signal it may be left out, which is at once."""
+    on: On | None = None
+    when: Condition | None = None
     template: TemplateRef
     flow: FlowRef | None = None
+    expires: Duration | None = None
+    """How long this send may wait before it is no longer worth sending; else the plan's ``step_expiry``."""
 
     @model_validator(mode="after")
-    def _can_prefill(self) -> "FollowUp":
-        _prefilled_by(self.template, self.flow)
+    def _makes_sense(self) -> "FollowUp":
+        refuse((*_prefilled_by(self.template, self.flow), *self._findings()))
         return self
+
+    def _findings(self) -> Findings:
+        if self.after is None and self.on is None:
+            yield ("after",), "missing: say after what time it leaves, or on what signal"
+        of_a_flow = isinstance(self.on, AnswerRule) and not self.on.is_of_text
+        if of_a_flow and self.when is Condition.FLOW_STARTED_NOT_FINISHED:
+            yield ("when",), "can never hold: the flow that brought the answer is finished"
+
+    @property
+    def delay(self) -> timedelta:
+        """``after``, or no time at all."""
+        return self.after or timedelta(0)
 
 
 class SilenceEnd(StrEnum):
@@ -90,29 +188,22 @@ class Silence(Written):
     then: SilenceEnd = SilenceEnd.CLOSE
 
 
-class AnswerRule(Written):
-    """Matches an answer by one field, compared as text without case."""
-
-    field: VariableName
-    equals: JsonValue
-
-    def matches(self, answers: dict[str, JsonValue]) -> bool:
-        """Whether ``answers`` holds the field with this value."""
-        return self.field in answers and _folded(answers[self.field]) == _folded(self.equals)
-
-
-def _folded(value: JsonValue) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value).strip().casefold()
-
-
 class UnexpectedText(StrEnum):
     """What a free text outside the flow means."""
 
     KEEP_WAITING = "keep-waiting"
     HAND_OVER = "hand-over"
     ANSWER = "answer"
+
+
+class WhenBusy(StrEnum):
+    """What happens when the person has another engagement with the tenant that is not over."""
+
+    PARALLEL = "parallel"
+    """Both run, unless the provider has one live run per thread and both are on one line: then it is refused."""
+    REFUSE = "refuse"
+    QUEUE = "queue"
+    """It waits for the other to end, as long as its opening is worth sending."""
 
 
 class CategoryChange(StrEnum):
@@ -134,17 +225,59 @@ class Plan(Written):
     unexpected_text: UnexpectedText = UnexpectedText.KEEP_WAITING
     category_change: CategoryChange = CategoryChange.HOLD
     """``hold``: a person agrees first; ``go-on``: it is sent, and the decision log says so."""
+    when_busy: WhenBusy = WhenBusy.PARALLEL
+    """What happens when the person has another engagement with the tenant, for another job for example."""
+    send_window: SendWindow | None = None
+    """When messages may leave; without it at any time."""
     step_expiry: Duration = Field(default="7d", validate_default=True)
     """How long one send may wait for its template, its provider or its line before it is no longer worth sending."""
     longest: Duration = Field(default="60d", validate_default=True)
     """The whole engagement ends EXPIRED or by its silence rule no later than this after its start."""
 
+    budget: Budget | None = None
+    """The most that one engagement spends; without one only the steps of the plan limit it."""
+
     @model_validator(mode="after")
-    def _can_end_by_its_own_rules(self) -> "Plan":
-        waits = sum((f.after for f in self.follow_ups), start=self.silence.after)
-        if waits > self.longest:
-            raise ValueError("longest: shorter than the waits added up, so the last steps could never be reached")
+    def _makes_sense(self) -> "Plan":
+        found = (*self._findings_of_waits(), *self._findings_of_signals(), *self._findings_of_window())
+        refuse((*found, *findings_of_budget(self)))
         return self
+
+    def _findings_of_waits(self) -> Findings:
+        waits = sum((f.delay for f in self.follow_ups if f.on is None), start=self.silence.after)
+        if waits > self.longest:
+            text = (
+                f"shorter than all waits: the plan cannot end by its own rules; make it {waits.days + 1}d or wait less"
+            )
+            yield ("longest",), text
+        for n, follow_up in enumerate(self.follow_ups):
+            if follow_up.on is not None and follow_up.delay >= self.longest:
+                yield ("follow_ups", n, "after"), "can never be reached: the engagement is over by then (longest)"
+
+    def _findings_of_window(self) -> Findings:
+        """A message that may expire before its window opens, by the plan's expiry or by one of its own."""
+        if self.send_window is None:
+            return
+        followed = [(("follow_ups", n, "expires"), f.expires) for n, f in enumerate(self.follow_ups)]
+        expiries: list[tuple[Place, timedelta | None]] = [
+            (("step_expiry",), self.step_expiry),
+            (("opening", "expires"), self.opening.expires),
+            *followed,
+        ]
+        for place, expiry in expiries:
+            if expiry is not None:
+                yield from ((place, text) for text in faults(self.send_window, expiry))
+
+    def _findings_of_signals(self) -> Findings:
+        for n, follow_up in enumerate(self.follow_ups):
+            on, at = follow_up.on, ("follow_ups", n, "on")
+            if isinstance(on, AnswerRule) and any(on.is_like(rule) for rule in self.declined_when):
+                yield at, "can never be reached: declined_when takes this answer as a no, which ends the engagement"
+            if on is Signal.TEXT and self.unexpected_text is not UnexpectedText.KEEP_WAITING:
+                yield at, f"can never be reached: unexpected_text {self.unexpected_text} ends the engagement by a text"
+            alone = len(self.follow_ups) == 1 or follow_up.after is None
+            if on is Signal.READ and follow_up.when is Condition.DELIVERED_NOT_READ and alone:
+                yield ("follow_ups", n, "when"), "can never hold: the message was read"
 
     def declines(self, answers: dict[str, JsonValue]) -> bool:
         """Whether these answers say no."""
@@ -157,3 +290,65 @@ class Plan(Written):
     def variables(self) -> frozenset[str]:
         """Every candidate variable that some template needs."""
         return frozenset(name for template in self.templates() for name in template.variables)
+
+    def timed(self) -> tuple[int, ...]:
+        """Places in ``follow_ups``, from 1, of those that are driven by time."""
+        return tuple(n for n, follow_up in enumerate(self.follow_ups, 1) if follow_up.on is None)
+
+
+def findings_of_budget(plan: Plan) -> Findings:
+    """A budget that the opening exceeds, prices that are missing, and follow-ups that can never be paid for."""
+    budget = plan.budget
+    if budget is None:
+        return
+    for at, text in budget.findings():
+        yield ("budget", *at), text
+    if budget.money is not None and budget.prices:
+        missing = tuple(_missing_prices(plan, budget))
+        yield from missing
+        if not missing:
+            yield from _findings_of_money(plan, budget)
+    if budget.messages is not None:
+        sent = 1
+        for n in plan.timed():
+            if sent >= budget.messages:
+                text = f"can never be reached: the budget of {budget.messages} messages is spent by then"
+                yield ("follow_ups", n - 1), text
+            sent += plan.follow_ups[n - 1].when is None
+
+
+def _missing_prices(plan: Plan, budget: Budget) -> Findings:
+    places = [("opening", "template"), *(("follow_ups", n, "template") for n in range(len(plan.follow_ups)))]
+    for place, template in zip(places, plan.templates(), strict=True):
+        if template.category is None:
+            yield (*place, "category"), "missing: the budget in money needs the template's category for its price"
+        elif all(price.category != template.category for price in budget.prices):
+            yield (*place, "category"), f"budget.prices has no price for {template.category}"
+
+
+def _findings_of_money(plan: Plan, budget: Budget) -> Findings:
+    """By the countries of the table: the opening must be within the budget in each, a follow-up in some."""
+    money = budget.money
+    if money is None:
+        return
+    spent: dict[str, Decimal] = {}
+    for country in budget.countries():
+        price = _price(budget, plan.opening.template, country)
+        if price is None:
+            continue
+        spent[country] = price
+        if price > money:
+            where = f"in {country}" if country else "elsewhere"
+            yield ("budget", "money"), f"the opening alone costs {price} {where}: no follow-up could ever leave"
+    for n in plan.timed():
+        follow_up = plan.follow_ups[n - 1]
+        costs = {country: _price(budget, follow_up.template, country) for country in spent}
+        sums = {country: spent[country] + cost for country, cost in costs.items() if cost is not None}
+        if sums and min(sums.values()) > money and min(spent.values()) <= money:
+            yield ("follow_ups", n - 1), f"can never be reached: by then it costs {min(sums.values())}, over the budget"
+        elif follow_up.when is None:
+            spent |= sums
+
+
+def _price(budget: Budget, template: TemplateRef, country: str) -> Decimal | None:
+    return budget.price(template.category or "", country)

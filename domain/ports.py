@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from domain.calls import Admission, AdmissionRequest, AtsNotice, CloseRequest, EndConversation, LearnedAliases
+from domain.caps import Caps
 from domain.engagements import Capabilities
 from domain.events import FlowRunStatus, ParsedDelivery
 from domain.gates import GateDecision, JoinRequest, LeaveRequest
@@ -114,10 +115,10 @@ class WebhookReader(Protocol):
 class SendLedger(Protocol):
     """One row per send key, claimed before the call; the same rows tie webhooks to engagements."""
 
-    async def claim(self, send: Send, at: Instant | None = None) -> SendClaim:
-        """Check opt-out, pauses, caps, holds and the template and record the intent, in one transaction.
+    async def claim(self, send: Send, at: Instant | None = None, caps: Caps | None = None) -> SendClaim:
+        """Check opt-out, pauses, holds, the template, the send window and caps and record the intent, at once.
 
-        ``at`` is the instant at which holds are judged: ``send.at`` is that of the first attempt. A row that is
+        ``at`` is the instant at which they are judged: ``send.at`` is that of the first attempt. A row that is
         ``sent`` comes back with its receipt. Raises ``PolicyRefused`` and, for a hold that is over soon,
         ``ProviderUnavailable`` (nothing recorded but the refusal), ``ProviderRejected`` for a row that was rejected,
         ``OutcomeUnknown`` for ``calling`` and ``unknown``.
@@ -248,6 +249,20 @@ class Gates(Protocol):
 
     async def decide(self, workflow_id: str, decision: GateDecision) -> bool:
         """Tell one who waits. False when it is no longer there. Raises ``ProviderUnavailable``: try again."""
+        ...
+
+
+class AtsLetters(Protocol):
+    """Notices to tenants' systems that did not go through at once, kept until they are delivered."""
+
+    async def failed(
+        self, notice: AtsNotice, failure: SendFailure, *, attempt: int, gives_up_at: Instant | None, final: bool
+    ) -> None:
+        """Keep a notice that was not taken; ``final`` where it is not tried again by itself."""
+        ...
+
+    async def delivered(self, event_id: str) -> None:
+        """It went through after all; one that was never kept is no error."""
         ...
 
 

@@ -1,9 +1,11 @@
 """What events and commands mean for an engagement. Pure: reads what arrived, changes only the state."""
 
+from collections.abc import Callable
 from datetime import datetime
 
 from domain import names
 from domain.calls import Command
+from domain.contacts import ContactChange, Reach
 from domain.engagements import Engagement
 from domain.events import (
     FlowRunChanged,
@@ -17,9 +19,10 @@ from domain.events import (
     TextReceived,
     Ties,
 )
+from domain.following import Following
 from domain.model import JsonValue
 from domain.outcomes import EngagementOutcome
-from domain.plans import UnexpectedText
+from domain.plans import Signal, UnexpectedText
 from domain.sends import FlowRun, LedgerState, SendReceipt
 from domain.state import EngagementState, SendRecord
 
@@ -27,14 +30,24 @@ from domain.state import EngagementState, SendRecord
 class Reader:
     """Reads what arrived for one engagement at one instant."""
 
-    def __init__(self, engagement: Engagement, state: EngagementState, now: datetime) -> None:
+    def __init__(
+        self,
+        engagement: Engagement,
+        state: EngagementState,
+        now: datetime,
+        marketing_apart: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._engagement, self._state, self._now = engagement, state, now
+        self._marketing_apart = marketing_apart
+        self._following = Following(engagement, state)
 
     def read_news(self) -> None:
         """Read commands, then events, in order of arrival, until all are read."""
         while self._state.unread_commands:
             name, command = self._state.unread_commands.pop(0)
             self.read_command(name, command)
+        while self._state.contact_changes:
+            self._read_contact_change(self._state.contact_changes.pop(0))
         if self._state.held_back and not self._state.unconfirmed_run:
             self._state.unread[:0] = self._state.held_back
             self._state.held_back = []
@@ -48,11 +61,33 @@ class Reader:
                 self._settle(EngagementOutcome.STOPPED, names.STOP, command.reason, actor=command.actor)
             case names.HAND_OVER:
                 self._settle(EngagementOutcome.HANDED_OVER, names.HAND_OVER, command.reason, actor=command.actor)
+            case names.ATS_STATUS:
+                self._read_ats_status(command)
             case names.RESEND:
                 self._state.resend_wanted = True
                 self._log(names.RESEND, command.reason, command.actor)
+            case names.PAUSE:
+                self._state.begin_pause(command, self._now)
+            case names.RESUME:
+                self._state.end_pause(command, self._now)
+            case names.MARK_ANSWERED:
+                self._read_marked(command.command_id)
             case _:
                 self._log(name, command.reason, command.actor)
+
+    def _read_marked(self, command_id: str) -> None:
+        """An operator's word ends it as the candidate's own answer would; it counts as it was given."""
+        marked = next((m for m in self._state.marked if m.command_id == command_id), None)
+        if marked is not None:
+            self._state.marked = [m for m in self._state.marked if m.command_id != command_id]
+            self._settle(
+                EngagementOutcome.COMPLETED,
+                names.MARK_ANSWERED,
+                marked.reason,
+                answers=marked.answers,
+                text=marked.text,
+                actor=marked.actor,
+            )
 
     def read_event(self, event: ProviderEvent) -> None:
         """Take one event in: progress is recorded, what decides settles the engagement."""
@@ -65,11 +100,15 @@ class Reader:
             case FlowRunChanged() as body:
                 self._read_run(record, event.ties.run_id, body)
             case FormAnswered() as body:
-                self._answer("form-answer", body.answers or {}, "" if body.answers else body.raw)
+                self._answer(record, "form-answer", body.answers or {}, "" if body.answers else body.raw)
             case TextReceived() as body:
                 self._read_text(body)
             case MessageStatusChanged() as body:
                 self._read_status(record, body)
+            case OptOutReceived(scope="marketing") if event.ties == Ties() and self._marketing_apart():
+                self._log(
+                    "opt-out-marketing", "the candidate wants no marketing; templates of other kinds may still leave"
+                )
             case OptOutReceived() as body:
                 reason = "the candidate asked not to be contacted any more"
                 self._settle(EngagementOutcome.OPTED_OUT, f"opt-out-{body.scope}", reason)
@@ -77,6 +116,29 @@ class Reader:
                 self._log("opt-in", "the candidate restored consent")
             case _:
                 self._log("no-effect", f"{event.body.kind} has no effect here")
+
+    def _read_contact_change(self, change: ContactChange) -> None:
+        """An opt-out that was recorded outside this conversation ends it where it reaches this far."""
+        engagement, scope = self._engagement, change.opt_out.scope
+        reach = Reach(tenant=engagement.tenant, line=engagement.route.line, job=engagement.job)
+        if change.opt_out.covers(reach):
+            reason = f"an opt-out was recorded (scope: {scope}, source: {change.opt_out.source})"
+            self._settle(EngagementOutcome.OPTED_OUT, f"opt-out-{scope}", reason, actor=change.actor)
+        else:
+            self._log(
+                "contact-changed", f"an opt-out of scope {scope} was recorded; it ends nothing here", change.actor
+            )
+
+    def _read_ats_status(self, command: Command) -> None:
+        told = self._state.told_by_ats(command.command_id)
+        if told is None:
+            self._log(names.ATS_STATUS, command.reason, command.actor)
+        elif told.status.ends:
+            reason = f"the ATS says {told.status}: {told.reason}"
+            self._settle(EngagementOutcome.WITHDRAWN, f"ats-{told.status}", reason, actor=told.actor)
+        else:
+            self._log(f"ats-{told.status}", f"{told.reason}; the engagement goes on", told.actor)
+            self._following.hear_ats(told.status, self._now)
 
     def take_run(self, run: FlowRun) -> None:
         """Take in what the provider, asked, says of a run."""
@@ -88,8 +150,8 @@ class Reader:
             return
         if run.flow_run_status.is_end:
             self._end_run(record, run.flow_run_status, run.answers)
-        else:
-            record.advance_run(run.flow_run_status)
+        elif record.advance_run(run.flow_run_status):
+            self._hear_start(run.flow_run_status)
 
     def give_up_on_failed_run(self) -> None:
         """The time for a failed run to explain itself is over: nobody can say why, so a person takes it."""
@@ -145,6 +207,7 @@ class Reader:
         elif not status.is_end:
             if record.advance_run(status):
                 self._log("flow-run", f"{record.step}: the flow is {status}")
+                self._hear_start(status)
         elif record.run_status is not None and record.run_status.is_end and not status.outlives(record.run_status):
             self._log("no-effect", f"{record.step}: {status} after {record.run_status}; the first end wins")
         elif self._engagement.route.capabilities.confirms_ends and run_id:
@@ -158,7 +221,7 @@ class Reader:
         self._log("flow-run", f"{record.step}: the flow run ended as {status}")
         match status:
             case FlowRunStatus.FINISHED:
-                self._answer("flow-finished", answers)
+                self._answer(record, "flow-finished", answers)
             case FlowRunStatus.FAILED:
                 self._state.failed_run_since = self._now
                 self._judge_failure(record)
@@ -168,16 +231,31 @@ class Reader:
             case _:
                 pass  # timed out: the silence path goes on
 
-    def _answer(self, rule: str, answers: dict[str, JsonValue], text: str = "") -> None:
+    def _hear_start(self, status: FlowRunStatus) -> None:
+        if status is FlowRunStatus.RUNNING:
+            self._following.hear(Signal.FLOW_STARTED, self._now)
+
+    def _answer(self, record: SendRecord | None, rule: str, answers: dict[str, JsonValue], text: str = "") -> None:
+        self._state.heard += 1
         if self._engagement.plan.declines(answers):
             reason = "the answer says no by the plan's rule"
             self._settle(EngagementOutcome.DECLINED, rule, reason, answers=answers, text=text)
+        elif self._following.hear_answers(answers, self._now, of_flow=True):
+            answered = record or self._state.live_run()
+            if answered is not None:
+                answered.advance_run(FlowRunStatus.FINISHED)
+            self._log(rule, "the candidate answered; the plan follows this answer up before it ends")
         else:
             self._settle(EngagementOutcome.COMPLETED, rule, "the candidate answered", answers=answers, text=text)
 
     def _read_text(self, body: TextReceived) -> None:
-        if self._engagement.plan.declines({"text": body.text, "payload": body.payload}):
+        self._state.heard += 1
+        words: dict[str, JsonValue] = {"text": body.text, "payload": body.payload}
+        if self._engagement.plan.declines(words):
             self._settle(EngagementOutcome.DECLINED, "text", "the reply says no by the plan's rule", text=body.text)
+            return
+        if self._following.hear_answers(words, self._now, of_flow=False):
+            self._log("text", "the candidate's reply is one that the plan follows up")
             return
         match self._engagement.plan.unexpected_text:
             case UnexpectedText.ANSWER:
@@ -187,18 +265,26 @@ class Reader:
                 self._settle(EngagementOutcome.HANDED_OVER, "text", reason, text=body.text)
             case _:
                 self._log("text", "the candidate wrote a text; the plan keeps waiting for the flow")
+                self._following.hear(Signal.TEXT, self._now)
 
     def _read_status(self, record: SendRecord | None, body: MessageStatusChanged) -> None:
         if record is None or not record.advance_message(body.message_status):
             return
         if body.message_status is not MessageStatus.FAILED:
             self._log("message-status", f"{record.step}: {body.message_status}")
+            self._hear_arrival(body.message_status)
             return
         self._log("message-status", f"{record.step}: not delivered ({', '.join(body.codes) or 'no code'})")
         if body.recipient_fault:
             self._judge_failure(record)
         else:
             self._state.needs_human = True
+
+    def _hear_arrival(self, status: MessageStatus) -> None:
+        if status.rank >= MessageStatus.DELIVERED.rank:  # what was read has arrived, whether or not that was told
+            self._following.hear(Signal.DELIVERED, self._now)
+        if status is MessageStatus.READ:
+            self._following.hear(Signal.READ, self._now)
 
     def _judge_failure(self, record: SendRecord) -> None:
         """A failed message makes the person unreachable unless something of ours did arrive before."""

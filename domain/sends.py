@@ -29,6 +29,10 @@ class Send(Model):
     template: TemplateRef
     parameters: tuple[tuple[str, str], ...] = ()
     flow: FlowRef | None = None
+    zone: str = "UTC"
+    """The candidate's time zone: caps count by its days and weeks."""
+    not_after: Instant | None = None
+    """When the send window closes: what the queue brings later does not leave."""
     at: Instant
 
 
@@ -109,6 +113,8 @@ class SendFailure(Model):
     code: str = ""
     reason: str = ""
     suppress: bool = False
+    until: Instant | None = None
+    """When a rule of ours that refused it will not any more, where that is known."""
 
 
 class MessageThread(Model):

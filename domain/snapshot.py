@@ -19,6 +19,14 @@ class HoldView(Model):
     """Workflow id of the gate at which it waits with others."""
 
 
+class PauseView(Model):
+    """Who let nothing leave, why and since when."""
+
+    actor: str
+    reason: str
+    since: Instant
+
+
 class SendView(Model):
     """One send of the engagement: which message, what became of it, and the provider's ids of it."""
 
@@ -47,6 +55,7 @@ class EngagementSnapshot(Model):
     stage: str
     """One word for people and filters, equal to the search attribute ``EngagementStage``."""
     hold: HoldView | None = None
+    pause: PauseView | None = None
     waiting_for: str = ""
     until: Instant | None = None
     """When the present wait ends by itself; None when it does not."""

@@ -4,11 +4,15 @@ It is changed only by its own methods and by ``domain.reading``; the workflow ow
 """
 
 from datetime import datetime, timedelta
+from decimal import Decimal
 from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from domain.calls import Command, CommandResult, ResolveSend
+from domain import names
+from domain.ats import AtsStatus
+from domain.calls import AtsNotice, Command, CommandResult, MarkAnswered, ResolveSend
+from domain.contacts import ContactChange
 from domain.events import FlowRunStatus, MessageStatus, ProviderEvent, ProviderEvents
 from domain.gates import GateDecision
 from domain.model import Instant, JsonValue, Model
@@ -18,6 +22,7 @@ from domain.sends import LedgerState, MessageThread, SendReceipt
 KEPT_EVENT_KEYS = 500
 KEPT_COMMANDS = 200
 KEPT_DECISIONS = 300
+KEPT_PAUSES = 200
 
 
 class Stage(StrEnum):
@@ -28,6 +33,7 @@ class Stage(StrEnum):
     HELD = "held"
     RECONCILING = "reconciling"
     AWAITING_ANSWER = "awaiting-answer"
+    PAUSED = "paused"
     CLOSING = "closing"
     CLOSED = "closed"
 
@@ -40,6 +46,33 @@ class Hold(Model):
     since: Instant
     gate: str = ""
     """Workflow id of the gate at which the engagement waits with others."""
+
+
+class Pause(Model):
+    """An operator let nothing leave from ``since`` on."""
+
+    actor: str
+    reason: str
+    since: Instant
+
+
+class PauseSpan(Model):
+    """A pause that is over."""
+
+    since: Instant
+    until: Instant
+
+
+class StartedFollowUp(Model):
+    """A follow-up whose signal came, and that has neither left nor been skipped yet."""
+
+    place: int
+    """Its place in the plan's list, from 1."""
+    since: Instant
+    """When the signal was read: its delay counts from here."""
+    heard: int
+    """Texts and answers up to then."""
+    by_answer: bool = False
 
 
 class SendRecord(BaseModel):
@@ -59,6 +92,8 @@ class SendRecord(BaseModel):
     message_status: MessageStatus | None = None
     cancelled_by_us: bool = False
     needs_record: bool = False
+    price: Decimal | None = None
+    """What it costs by the plan's price table; None where that does not say."""
 
     @property
     def is_known_to_provider(self) -> bool:
@@ -109,12 +144,36 @@ class EngagementState(BaseModel):
     thread: MessageThread | None = None
     sends: list[SendRecord] = Field(default_factory=list)
     follow_ups_done: int = 0
+    """Of those that are driven by time."""
     last_message_at: Instant | None = None
+    last_step_at: Instant | None = None
+    """When the last follow-up left or was skipped."""
+    started_follow_ups: list[StartedFollowUp] = Field(default_factory=list)
+    finished_follow_ups: list[int] = Field(default_factory=list)
+    """Places of those that a signal started and that left or were skipped."""
+    heard: int = 0
+    """Texts and answers of the candidate, counted."""
+    heard_before: int = 0
+    """Those up to our last message."""
+    kept_answers: dict[str, JsonValue] = Field(default_factory=dict)
+    """Answers that started a follow-up instead of ending the engagement; part of its result however it ends."""
+    sends_before_answer: int | None = None
+    """How many sends there were when the last of those came."""
+    template_categories: dict[str, str] = Field(default_factory=dict)
+    """What the provider says that templates are for, by name and language."""
     unread: list[ProviderEvent] = Field(default_factory=list)
     seen: list[str] = Field(default_factory=list)
     commands: list[CommandResult] = Field(default_factory=list)
     unread_commands: list[tuple[str, Command]] = Field(default_factory=list)
     resolutions: list[ResolveSend] = Field(default_factory=list)
+    ats_statuses: list[AtsStatus] = Field(default_factory=list)
+    """What the tenant's system told, oldest first."""
+    contact_changes: list[ContactChange] = Field(default_factory=list)
+    """Opt-outs recorded elsewhere that wait to be read."""
+    notices: list[AtsNotice] = Field(default_factory=list)
+    """What the tenant's system is being told of our progress; each leaves the list when it was taken or given up."""
+    notices_made: list[str] = Field(default_factory=list)
+    """Kinds of notices of our progress that were made: each is made once."""
     resend_wanted: bool = False
     unconfirmed_run: str = ""
     held_back: list[ProviderEvent] = Field(default_factory=list)
@@ -132,6 +191,11 @@ class EngagementState(BaseModel):
     template_ids: dict[str, str] = Field(default_factory=dict)
     """The provider's ids of templates that the plan names without one, by name and language."""
     needs_human: bool = False
+    pause: Pause | None = None
+    """While there is one nothing leaves; what comes in is read as ever."""
+    earlier_pauses: list[PauseSpan] = Field(default_factory=list)
+    marked: list[MarkAnswered] = Field(default_factory=list)
+    """Answers that an operator gave and that are not read yet."""
     settlement: Settlement | None = None
     conversation_ended: bool = False
     closed: bool = False
@@ -143,6 +207,16 @@ class EngagementState(BaseModel):
             if event.key not in self.seen:
                 self.seen.append(event.key)
                 self.unread.append(event)
+
+    def hear_contact_change(self, change: ContactChange) -> None:
+        """Keep an opt-out that was not heard of before. Called by the signal handler: decides nothing, never raises."""
+        if change.key not in self.seen:
+            self.seen.append(change.key)
+            self.contact_changes.append(change)
+
+    def told_by_ats(self, command_id: str) -> AtsStatus | None:
+        """What the tenant's system told in this command."""
+        return next((s for s in self.ats_statuses if s.command_id == command_id), None)
 
     def hear_gate(self, decision: GateDecision) -> None:
         """Keep a decision of the gate that we wait at; one of another gate is of no use any more."""
@@ -159,6 +233,10 @@ class EngagementState(BaseModel):
         self.commands = [*self.commands, result][-KEPT_COMMANDS:]
         if isinstance(command, ResolveSend):
             self.resolutions.append(command)
+        if isinstance(command, MarkAnswered):
+            self.marked.append(command)
+        if isinstance(command, AtsStatus):
+            self.ats_statuses = [*self.ats_statuses, command][-KEPT_COMMANDS:]
         self.unread_commands.append(
             (name, Command.model_validate(command.model_dump(include=set(Command.model_fields))))
         )
@@ -166,7 +244,33 @@ class EngagementState(BaseModel):
 
     def has_news(self) -> bool:
         """Whether something waits to be read."""
-        return bool(self.unread or self.unread_commands)
+        return bool(self.unread or self.unread_commands or self.contact_changes)
+
+    def is_paused(self) -> bool:
+        """Whether an operator's pause is in force or accepted and not read yet."""
+        given = [name for name, _ in self.unread_commands if name in (names.PAUSE, names.RESUME)]
+        return given[-1] == names.PAUSE if given else self.pause is not None
+
+    def begin_pause(self, command: Command, at: datetime) -> None:
+        """Let nothing leave from now on; a pause that is in force stays as it is."""
+        self.log(at, names.PAUSE, f"paused, nothing leaves: {command.reason}", command.actor)
+        if self.pause is None and self.settlement is None:
+            self.pause = Pause(actor=command.actor, reason=command.reason, since=at)
+
+    def end_pause(self, command: Command, at: datetime) -> None:
+        """Go on; deadlines have moved by the length of the pause."""
+        self.log(at, names.RESUME, f"resumed: {command.reason}", command.actor)
+        if self.pause is not None:
+            self.earlier_pauses = [*self.earlier_pauses, PauseSpan(since=self.pause.since, until=at)][-KEPT_PAUSES:]
+            self.pause = None
+
+    def deadline(self, since: datetime, length: timedelta) -> datetime:
+        """The instant when ``length`` has passed since ``since``, the time of every pause that is over left out."""
+        at = since + length
+        for pause in self.earlier_pauses:  # in order of time
+            if pause.until > since and pause.since < at:
+                at += pause.until - max(pause.since, since)
+        return at
 
     def log(self, at: datetime, rule: str, text: str, actor: str = "") -> None:
         """Add a line to the decision log; the oldest lines go first once there are too many to carry."""
@@ -190,8 +294,15 @@ class EngagementState(BaseModel):
         if self.settlement is not None:
             self.log(at, rule, f"came after the outcome {self.settlement.outcome}: {reason}", actor)
             return
-        self.settlement = Settlement(outcome=outcome, rule=rule, reason=reason, at=at, answers=answers or {}, text=text)
-        self.hold = None
+        self.settlement = Settlement(
+            outcome=outcome,
+            rule=rule,
+            reason=reason,
+            at=at,
+            answers={**self.kept_answers, **(answers or {})},
+            text=text,
+        )
+        self.hold, self.pause = None, None
         self.needs_human = False
         self.log(at, rule, f"{outcome}: {reason}", actor)
 
@@ -243,6 +354,7 @@ class EngagementState(BaseModel):
         """The provider took it."""
         record.state, record.receipt, record.needs_record = LedgerState.SENT, receipt, not receipt.recorded
         self.last_message_at = at
+        self.heard_before = self.heard
 
     def carried(self) -> "EngagementState":
         """What the next run gets: the same, with event keys bounded."""

@@ -6,7 +6,10 @@ from typing import Annotated
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from domain.ats import AtsEvent
+from domain.caps import Caps
 from domain.model import JsonValue, Slug, Written
+from domain.windows import ZoneName
 
 SecretRef = Annotated[str, StringConstraints(pattern=r"^(?:env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$")]
 """Where a secret is: ``env:NAME`` or ``file:/path``. Never the secret."""
@@ -27,6 +30,8 @@ class AtsTarget(Written):
 
     url: HttpUrl
     secret: SecretRef
+    events: Annotated[frozenset[AtsEvent], Field(min_length=1)] = frozenset({AtsEvent.CLOSED})
+    """What it hears of; outcomes alone unless more is named."""
 
 
 class Tenant(Written):
@@ -34,6 +39,9 @@ class Tenant(Written):
 
     slug: Slug
     ats: AtsTarget | None = None
+    ats_webhook_secrets: tuple[SecretRef, ...] = ()
+    """Keys (``whsec_…``) that sign what its system tells us, at ``/webhooks/ats/<slug>``; several during a rotation."""
+    caps: Caps = Caps()
 
 
 class Account(Written):
@@ -59,6 +67,8 @@ class Line(Written):
     sender: str = ""
     rate: Annotated[float, Field(gt=0)] = 5.0
     """Sends per second that the provider grants the line."""
+    zone: ZoneName = "UTC"
+    """Where the people of this line live, as far as neither their profile nor their number tells."""
 
 
 class AccessToken(Written):

@@ -6,7 +6,7 @@ the line hears of it, even where nobody could say which of them the word was mea
 
 from dataclasses import replace
 
-from domain.contacts import AliasKind
+from domain.contacts import AliasKind, OptOutScope
 from domain.events import FormAnswered, OptInReceived, OptOutReceived, ProviderEvent, TextReceived
 from gateway.correlation import Attribution, attribute, concerns_nobody
 from store.correlations import EXACT_TIES, Findings, Sighting
@@ -83,16 +83,18 @@ def _effects(
         isinstance(body, OptOutReceived | OptInReceived) and bool(body.text)
     )
     inbound = certain or (lines if len(lines) == 1 else ())  # on which line, of several, is not known: no window opens
-    # A preference about marketing is taken for the whole line, because we cannot tell marketing apart; lifting it
-    # again lifts nothing, because a typed stop must outlive it.
+    # A preference about marketing stops templates of that category alone, and lifting it again lifts nothing else: a
+    # typed stop outlives it, as it outlives a typed START.
     stops = isinstance(body, OptOutReceived) and body.scope != "engagement"
-    starts = isinstance(body, OptInReceived) and body.scope == "line"
+    starts = isinstance(body, OptInReceived)
+    marketing = isinstance(body, OptOutReceived | OptInReceived) and body.scope == "marketing"
     return ContactEffects(
         at=event.occurred_at,
         contact_ids=people,
         stranger=event.sender if stops and any(alias.kind in _NUMBERS for alias in event.sender) else (),
         opted_out_of=(certain or lines) if stops else (),
         opted_in_to=(certain or lines) if starts else (),
+        scope=OptOutScope.MARKETING if marketing else OptOutScope.LINE,
         wrote_to=inbound if wrote and len(people) == 1 else (),
         source=f"whatsapp-{body.kind}",
     )

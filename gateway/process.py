@@ -19,6 +19,8 @@ from prometheus_client import CollectorRegistry
 from temporalio.client import Client
 
 from domain.errors import SetupError
+from gateway.ats import DOOR as ATS_DOOR
+from gateway.ats import AtsParts, AtsWork
 from gateway.group_commit import GroupCommit
 from gateway.metrics import GatewayMetrics
 from gateway.pipeline import InboxParts, Pipeline
@@ -61,6 +63,8 @@ class GatewayParts:
     signaller: Signaller | None = None
     ports: Ports = Ports()
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    ats: AtsParts | None = None
+    """Tenants' own systems; without, nobody hears of them."""
     clock: Callable[[], datetime] = bookkeeping_now
     linger: timedelta = LINGER
     """How long mere progress of a message may wait to share a signal; an answer never waits."""
@@ -79,6 +83,10 @@ class Gateway:
         self._pipeline = Pipeline(inbox, receiving, _signaller(parts), watch, metrics=metrics, clock=parts.clock)
         self._commits = GroupCommit(inbox.inbox, self._pipeline.deliveries_kept)
         doors = {(one.provider, one.account): Door(one.provider, one.account, one.reader) for one in parts.accounts}
+        self._ats = _ats_work(parts, metrics)
+        if parts.ats is not None and self._ats is not None:
+            keeper = self._ats.keeper
+            doors |= {(ATS_DOOR, one): Door(ATS_DOOR, one, its, keeper) for one, its in parts.ats.readers.items()}
         self._webhooks = WebhookApp(doors, self._commits, metrics, parts.clock)
         self._status = StatusApp(parts.rest, parts.stores.database.ready, watch, parts.registry)
         self._servers: tuple[_Listener, ...] = ()
@@ -105,12 +113,15 @@ class Gateway:
                 asyncio.create_task(webhooks.serve([webhook_socket]), name="webhook-listener"),
                 asyncio.create_task(rest.serve([rest_socket]), name="rest-listener"),
             )
-            working = asyncio.create_task(self._pipeline.run(), name="pipeline")
+            working = asyncio.create_task(self._work(), name="pipeline")
             try:
                 await self._until_stopped((*serving, working), chosen)
             finally:
                 await self._wind_down(serving, working)
         return chosen
+
+    async def _work(self) -> None:
+        await asyncio.gather(self._pipeline.run(), *([self._ats.loop.run()] if self._ats is not None else []))
 
     async def _until_stopped(self, tasks: tuple[asyncio.Task[None], ...], chosen: Ports) -> None:
         """Wait for the word to stop, or for anything that should run to end by itself."""
@@ -145,6 +156,8 @@ class Gateway:
         endings = await asyncio.gather(*serving, return_exceptions=True)
         await self._commits.drain()
         self._pipeline.stop()
+        if self._ats is not None:
+            self._ats.loop.stop()
         endings += await asyncio.gather(working, return_exceptions=True)
         for ending in endings:
             if isinstance(ending, BaseException):
@@ -209,6 +222,13 @@ def _inbox_parts(parts: GatewayParts) -> InboxParts:
         correlations=Correlations(database),
         keys=keys,
     )
+
+
+def _ats_work(parts: GatewayParts, metrics: GatewayMetrics) -> AtsWork | None:
+    if parts.ats is None:
+        return None
+    stores = parts.stores
+    return AtsWork(parts.ats, stores.told, stores.letters, metrics=metrics, clock=parts.clock)
 
 
 def _signaller(parts: GatewayParts) -> Signaller:

@@ -15,7 +15,6 @@ from urllib.parse import parse_qsl
 import structlog
 
 from domain.errors import HandshakeRefused, StoreUnavailable, WebhookRefused
-from domain.ports import WebhookReader
 from gateway.metrics import GatewayMetrics
 from store.inbox import Delivery
 
@@ -41,13 +40,27 @@ _SAFE = (
 )
 
 
+class Verifier(Protocol):
+    """As much of a reader as the door needs; ``domain.ports.WebhookReader`` is one."""
+
+    def handshake(self, query: Mapping[str, str]) -> str | None:
+        """The text to answer to a subscription handshake; None where there is none. Raises ``HandshakeRefused``."""
+        ...
+
+    def verify(self, body: bytes, headers: Mapping[str, str]) -> None:
+        """Raise ``WebhookRefused`` unless the raw bytes are authentic."""
+        ...
+
+
 @dataclass(frozen=True)
 class Door:
     """Where the deliveries of one account come in."""
 
     provider: str
     account: str
-    reader: WebhookReader
+    reader: Verifier
+    committer: "Committer | None" = None
+    """Who keeps what comes in here, where it is not the inbox of provider events."""
 
 
 class Committer(Protocol):
@@ -151,14 +164,16 @@ class WebhookApp:
             return _REFUSED
         except Exception as error:  # noqa: BLE001 - a defect in a reader must not show a delivery in a traceback
             return _broke("webhook_verification_broke", door.account, error, _DEFECT)
-        answer = await self._keep(Delivery(door.provider, door.account, body, self._clock()))
+        key = headers.get("webhook-id", "") if door.committer is not None else ""
+        delivery = Delivery(door.provider, door.account, body, self._clock(), key)
+        answer = await self._keep(delivery, door.committer or self._committer)
         self._metrics.answering.observe(time.perf_counter() - started)
         return answer
 
-    async def _keep(self, delivery: Delivery) -> _Answer:
+    async def _keep(self, delivery: Delivery, committer: Committer) -> _Answer:
         try:
             async with asyncio.timeout(COMMIT_TIME):
-                await self._committer.keep(delivery)
+                await committer.keep(delivery)
         except (StoreUnavailable, TimeoutError) as error:
             log.warning("webhook_not_kept", account=delivery.account, error=_name(error))
             return _STORE_DOWN

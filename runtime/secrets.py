@@ -67,6 +67,7 @@ def references(topology: Topology) -> tuple[str, ...]:
     """Every secret that a configuration refers to, in the order of the file, each once."""
     refs = [
         *(tenant.ats.secret for tenant in topology.tenants if tenant.ats is not None),
+        *(ref for tenant in topology.tenants for ref in tenant.ats_webhook_secrets),
         *(ref for account in topology.accounts for ref in (account.credential, *account.webhook_secrets)),
         *(token.token for token in topology.tokens),
     ]

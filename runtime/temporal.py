@@ -33,13 +33,16 @@ PASSED_THROUGH = {
     "workflows.gates": "a class per run, made by the workflow; nothing at module level but constants",
     "workflows.holding": "a class per run, made by the workflow; nothing at module level but constants",
     "workflows.listening": "the same",
+    "workflows.notices": "a class per run, made by the workflow; nothing at module level but constants",
     "workflows.options": "retry policies and timeouts: constants",
+    "workflows.pausing": "a class per run, made by the workflow; nothing at module level but constants",
     "workflows.progress": "a class per run, made by the workflow; nothing at module level but constants",
     "workflows.reconciling": "the same",
     "workflows.search_attributes": "search attribute keys: constants",
     "workflows.sending": "a class per run, made by the workflow; nothing at module level but constants",
     "workflows.steps": "a value",
     "workflows.story": "pure text from state",
+    "workflows.windows": "a class per run, made by the workflow; nothing at module level but constants",
 }
 """Modules that a workflow run shares with the process in place of loading its own copy, each with the reason.
 

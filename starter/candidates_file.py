@@ -1,10 +1,6 @@
 """Reads a file of candidates: CSV with a header line, one candidate per row, every mistake found in one pass."""
 
-import codecs
-import csv
-import io
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,16 +9,14 @@ from pydantic import ValidationError
 from domain.contacts import Candidate, Consent
 from domain.errors import BadInput, Mistake
 from domain.model import Model, Reference
+from starter.csv_file import records_in, text_of
 from starter.mistakes import did_you_mean, mistakes_of
 from starter.phones import known_region, read_phone, spells_phone
 from starter.zones import known_zone
 
 REQUIRED = ("reference", "phone", "consent_source", "consent_at")
 OPTIONAL = ("zone", "job")
-_SEPARATORS = (",", ";", "\t")
-_BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 _REFERENCE = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_LARGEST = 50 * 1024 * 1024
 
 
 class CandidateRow(Model):
@@ -71,10 +65,10 @@ class _Reading:
         if self._region is not None and not known_region(self._region):
             self._wrong("not a region of two letters, as in NL", "region")
             self._region = None
-        text = self._text()
+        text = text_of(self._path, self._wrong)
         if text is None:
             return self._read
-        records = self._records(text)
+        records = records_in(text, self._wrong)
         header = next(records, None)
         if header is None:
             self._wrong("the file is empty: its first line must name the columns " + ",".join(REQUIRED))
@@ -89,43 +83,6 @@ class _Reading:
 
     def _wrong(self, message: str, column: str = "", line: int | None = None) -> None:
         self._read.mistakes.append(Mistake(message, field=column, file=str(self._path), line=line))
-
-    def _text(self) -> str | None:
-        try:
-            raw = self._path.read_bytes()
-        except OSError as error:
-            self._wrong(f"cannot be read: {error.strerror}")
-            return None
-        if len(raw) > _LARGEST:
-            self._wrong("larger than 50 MiB: split it")
-            return None
-        encoding = next((name for bom, name in _BOMS if raw.startswith(bom)), "utf-8")
-        try:
-            text = raw.decode(encoding)
-        except UnicodeDecodeError as error:
-            self._wrong("not UTF-8: save it as CSV UTF-8", line=raw.count(b"\n", 0, error.start) + 1)
-            return None
-        if "\0" in text:
-            self._wrong("holds NUL bytes, so it is not a text file: save it as CSV UTF-8")
-            return None
-        return text
-
-    def _records(self, text: str) -> Iterator[tuple[int, list[str]]]:
-        """Every record that is not blank, with the line that it begins in."""
-        first = next((line for line in text.splitlines() if line.strip()), "")
-        separator = max(_SEPARATORS, key=first.count)
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-        while True:
-            line = reader.line_num + 1
-            try:
-                cells = next(reader, None)
-            except csv.Error:
-                self._wrong("a quote is not closed, or stands inside a cell without being doubled", line=line)
-                return
-            if cells is None:
-                return
-            if any(cell.strip() for cell in cells):
-                yield line, [cell.strip() for cell in cells]
 
     def _header(self, line: int, cells: list[str]) -> bool:
         self._columns = [cell.casefold() if cell.casefold() in REQUIRED + OPTIONAL else cell for cell in cells]

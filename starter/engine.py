@@ -23,8 +23,9 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from domain import ids, names
 from domain.calls import Command, CommandResult
+from domain.contacts import ContactChange
 from domain.engagements import Engagement
-from domain.errors import EngineUnavailable, NotAllowed, NotFound
+from domain.errors import BadInput, EngineUnavailable, Mistake, NotAllowed, NotFound
 from domain.model import Model
 from domain.snapshot import EngagementSnapshot
 from workflows import search_attributes as found_by
@@ -114,6 +115,17 @@ class Engine:
                 raise EngineUnavailable(f"no worker answered {update} in time: {repeat}") from None
         return result
 
+    async def contact_changed(self, workflow_id: str, change: ContactChange) -> bool:
+        """Tell an engagement that its contact opted out elsewhere; False when it is over. Repeating is harmless."""
+        try:
+            with _answers("tell the engagement", "its next message is refused all the same; repeat the command"):
+                await self._client.get_workflow_handle(workflow_id).signal(
+                    names.CONTACT_CHANGED, change, rpc_timeout=START_TIME
+                )
+        except NotFound:
+            return False
+        return True
+
     async def live(self, workflow_ids: Sequence[str]) -> dict[str, Live]:
         """Stage, next action and need of a person for those of these engagements that are open."""
         if not workflow_ids:
@@ -132,6 +144,19 @@ class Engine:
                     needs_human=bool(known.get(found_by.NEEDS_HUMAN)),
                 )
         return seen
+
+    async def matching(self, query: str) -> tuple[str, ...]:
+        """Ids of every workflow that the query finds; Temporal's list is a second or two behind.
+
+        Raises ``BadInput`` for a query that Temporal does not understand.
+        """
+        with _answers("list engagements", "try again"):
+            try:
+                return tuple([run.id async for run in self._client.list_workflows(query, rpc_timeout=_READ_TIME)])
+            except RPCError as error:
+                if error.status is not RPCStatusCode.INVALID_ARGUMENT:
+                    raise
+                raise BadInput([Mistake(f"Temporal does not understand the query: {error.message}")]) from None
 
     async def history(self, workflow_id: str) -> list[HistoryEvent]:
         """Every event of every run of the chain, oldest first. Raises ``NotFound`` once Temporal has forgotten it."""

@@ -164,8 +164,12 @@ class GateService:
     async def open(self, gate: str, command: Command, at: datetime) -> CommandResult:
         """Let everybody go on who waits at this gate, and lift its hold; where nobody waits the hold is lifted.
 
-        Raises ``NotFound`` when there is neither.
+        Raises ``NotFound`` when there is neither, and ``NotAllowed`` for a pause: that is ended by resuming it.
         """
+        paused = ids.pause_in(gate.removeprefix(ids.gate_workflow_id("")))
+        if paused is not None:
+            scope, value = paused
+            raise NotAllowed(f"{scope} {value} is paused, not held: rapport resume --{scope} {value} --reason ...")
         try:
             return await self.command(gate, names.RELEASE, command)
         except NotFound:

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-from domain.calls import Command, CommandResult, ResolveSend
+from domain.ats import AtsStatus
+from domain.calls import Command, CommandResult, MarkAnswered, ResolveSend
 from domain.engagements import EngagementRequest
 from starter.views import EngagementPage, EngagementView, Started, Trace
 
@@ -51,6 +52,22 @@ class Engagements(Protocol):
 
     async def resend(self, tenant: str, reference: str, command: Command) -> CommandResult:
         """Send a step of unknown outcome once more."""
+        ...
+
+    async def ats_status(self, tenant: str, reference: str, command: AtsStatus) -> CommandResult:
+        """Tell what became of an application: it ends as WITHDRAWN, a move is noted."""
+        ...
+
+    async def pause(self, tenant: str, reference: str, command: Command) -> CommandResult:
+        """Let nothing of an engagement leave until it is resumed."""
+        ...
+
+    async def resume(self, tenant: str, reference: str, command: Command) -> CommandResult:
+        """Go on after a pause."""
+        ...
+
+    async def mark_answered(self, tenant: str, reference: str, command: MarkAnswered) -> CommandResult:
+        """End an engagement as COMPLETED with what a person says was answered."""
         ...
 
     async def resolve_send(self, tenant: str, reference: str, command: ResolveSend) -> CommandResult:

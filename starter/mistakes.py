@@ -2,13 +2,15 @@
 
 import difflib
 from collections.abc import Iterable, Sequence
+from enum import StrEnum
 from types import UnionType
-from typing import Annotated, Union, get_args, get_origin
+from typing import Annotated, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from domain.errors import Mistake
+from domain.model import Contradictions
 
 _TEXTS = {
     "missing": "missing",
@@ -34,7 +36,7 @@ def findings(error: ValidationError, model: type[BaseModel]) -> list[tuple[Place
     ``model`` is what was validated, so that a misspelt member gets a suggestion.
     """
     found = error.errors(include_input=False, include_url=False)
-    return [(item["loc"], _text(item, model, item["loc"])) for item in found]
+    return [told for item in found for told in _told(item, model, item["loc"])]
 
 
 def mistakes_of(error: ValidationError, model: type[BaseModel]) -> tuple[Mistake, ...]:
@@ -55,8 +57,22 @@ def mistakes_in_request(found: Sequence[ErrorDetails], body: type[BaseModel] | N
         elif item["loc"] == ("body",) and item["type"] == "missing":
             told.append(Mistake("the body is missing: send JSON"))
         else:
-            told.append(Mistake(_text(item, body, inside), field=_joined(inside)))
+            told += [Mistake(text, field=_joined(place)) for place, text in _told(item, body, inside)]
     return tuple(told)
+
+
+def written_place(place: Place) -> Place:
+    """The place without what only pydantic sees there: the tags of unions, written in angle brackets."""
+    return tuple(part for part in place if not (isinstance(part, str) and part.startswith("<")))
+
+
+def _told(item: ErrorDetails, model: type[BaseModel] | None, place: Place) -> list[tuple[Place, str]]:
+    """One finding of pydantic's; several where a model says what in it does not go together."""
+    written = written_place(place)
+    cause = item.get("ctx", {}).get("error")
+    if isinstance(cause, Contradictions):
+        return [((*written, *at), text) for at, text in cause.findings]
+    return [(written, _text(item, model, written))]
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -67,13 +83,24 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 def members_at(model: type[BaseModel], place: Sequence[int | str]) -> frozenset[str]:
     """The names of the members that may stand at a place within a model; empty where anything may."""
+    return frozenset(name for m in _models_at(model, place) for name in m.model_fields)
+
+
+def choices_at(model: type[BaseModel], place: Sequence[int | str]) -> frozenset[str]:
+    """The words that may stand at a place within a model; empty where it is not one of a few words."""
+    *around, member = [part for part in place if not isinstance(part, int)] or [""]
+    kinds = [m.model_fields[member].annotation for m in _models_at(model, around) if member in m.model_fields]
+    return frozenset(word for kind in kinds for word in _words_in(kind))
+
+
+def _models_at(model: type[BaseModel], place: Sequence[int | str]) -> tuple[type[BaseModel], ...]:
     models: tuple[type[BaseModel], ...] = (model,)
     for part in place:
         if isinstance(part, int):
             continue
         fields = [m.model_fields[part].annotation for m in models if part in m.model_fields]
         models = tuple(found for annotation in fields for found in _models_in(annotation))
-    return frozenset(name for m in models for name in m.model_fields)
+    return models
 
 
 def _joined(place: Sequence[int | str]) -> str:
@@ -81,14 +108,14 @@ def _joined(place: Sequence[int | str]) -> str:
 
 
 def _text(item: ErrorDetails, model: type[BaseModel] | None, place: Sequence[int | str]) -> str:
-    kind = item["type"]
+    kind, expected = item["type"], item.get("ctx", {}).get("expected", "one of the known words")
     if kind == "extra_forbidden":
         known = members_at(model, place[:-1]) if model is not None else ()
         return "unknown name" + did_you_mean(str(place[-1]), known)
     if kind == "value_error":
         return str(item.get("ctx", {}).get("error", item["msg"]))
-    if kind == "enum":
-        return f"must be {item.get('ctx', {}).get('expected', 'one of the known words')}"
+    if kind in ("enum", "literal_error"):
+        return f"must be {expected}"
     if kind == "string_pattern_mismatch":
         return f"does not have the form {item.get('ctx', {}).get('pattern', '')}"
     return _TEXTS.get(kind, item["msg"])
@@ -102,4 +129,17 @@ def _models_in(annotation: object) -> tuple[type[BaseModel], ...]:
         return _models_in(get_args(annotation)[0])
     if get_origin(annotation) in (Union, UnionType, tuple, list, dict, frozenset, set):
         return tuple(found for part in get_args(annotation) for found in _models_in(part))
+    return ()
+
+
+def _words_in(annotation: object) -> tuple[str, ...]:
+    """Every word that a type allows: members of enumerations and of literals, through Annotated and unions."""
+    if isinstance(annotation, type) and issubclass(annotation, StrEnum):
+        return tuple(member.value for member in annotation)
+    if get_origin(annotation) is Literal:
+        return tuple(word for word in get_args(annotation) if isinstance(word, str))
+    if get_origin(annotation) is Annotated:
+        return _words_in(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return tuple(found for part in get_args(annotation) for found in _words_in(part))
     return ()

@@ -1,15 +1,22 @@
 """The service and its tokens out of the parts of a process; gateway and CLI build them alike."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from pydantic import SecretStr
 
 from domain.engagements import Capabilities
+from domain.ports import AtsNotifier
 from domain.topology import Account, Topology
+from providers.ats.client import StandardWebhookNotifier, ats_endpoints
 from providers.registry import provider_kind
 from runtime.processes import ProcessParts
+from runtime.secrets import resolve
+from starter.contacts import ContactService
+from starter.engine import Engine
 from starter.gates import GateService
+from starter.letters import AtsService
 from starter.service import EngagementService
 from starter.templates import TemplateService
 from starter.tokens import AccessTokens
@@ -38,6 +45,26 @@ def templates_of(parts: ProcessParts) -> TemplateService:
     """The registry of templates on the parts of a process."""
     stores = parts.stores
     return TemplateService(parts.settings.templates, parts.topology, stores.templates, stores.submissions)
+
+
+def contacts_of(parts: ProcessParts) -> ContactService:
+    """Leave to write to people, on the parts of a process."""
+    stores = parts.stores
+    return ContactService(stores.contacts, stores.registry, Engine(parts.client), parts.topology)
+
+
+def ats_of(parts: ProcessParts) -> AtsService:
+    """What goes between us and tenants' systems, on the parts of a process. Keys are read when something is sent."""
+
+    @asynccontextmanager
+    async def notifier() -> AsyncIterator[AtsNotifier]:
+        opened = StandardWebhookNotifier(ats_endpoints(parts.topology, resolve))
+        try:
+            yield opened
+        finally:
+            await opened.close()
+
+    return AtsService(parts.stores.letters, parts.stores.told, notifier)
 
 
 def tokens_of(topology: Topology, resolve: Callable[[str], SecretStr]) -> AccessTokens:

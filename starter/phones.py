@@ -42,6 +42,17 @@ def known_region(region: str) -> bool:
     return region in phonenumbers.SUPPORTED_REGIONS
 
 
+def country_of(phone: E164) -> str:
+    """The country of a number as its ISO code (``NL``); empty for numbers of no country, as of satellites."""
+    try:
+        number = phonenumbers.parse(phone, None)
+    except phonenumbers.NumberParseException:
+        return ""
+    told = phonenumbers.region_code_for_number(number)
+    region: str = told or phonenumbers.region_code_for_country_code(number.country_code or 0)
+    return region if known_region(region) else ""
+
+
 def spells_phone(reference: str, phone: E164) -> bool:
     """Whether a reference gives the number away: with or without country code, zeros, dots, dashes or a prefix."""
     try:

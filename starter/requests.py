@@ -7,11 +7,11 @@ from typing import Protocol
 
 from domain.engagements import Capabilities, EngagementRequest, Route, Timing
 from domain.errors import BadInput, Mistake
-from domain.plans import FlowRef, Plan, TemplateRef
+from domain.plans import Condition, FlowRef, Plan, Signal, TemplateRef
 from domain.topology import Account, Line, Topology
 from starter.mistakes import did_you_mean
-from starter.phones import read_phone, spells_phone
-from starter.zones import known_zone
+from starter.phones import country_of, read_phone, spells_phone
+from starter.zones import known_zone, zone_of
 
 CLOCK_SKEW = timedelta(minutes=5)
 """How far a caller's clock may run before ours."""
@@ -42,6 +42,8 @@ class RequestCheck:
     def mistakes(self, request: EngagementRequest, now: datetime) -> tuple[Mistake, ...]:
         """Everything that is wrong; nothing when the engagement may be started."""
         found = [*self._line_mistakes(request), *_candidate_mistakes(request, now), *_plan_mistakes(request.plan)]
+        if self._line(request) is not None:
+            found += _unheard_signals(request.plan, self.route(request).capabilities)
         if self._line(request) is not None and _needs_ids(self.route(request).capabilities):
             found += [
                 Mistake("missing: this provider knows templates by its own id", field=f"{place}.id")
@@ -58,6 +60,11 @@ class RequestCheck:
             raise BadInput(self._line_mistakes(request))
         capabilities = self._capabilities_of(account.provider)
         return Route(account=account.slug, line=line.slug, provider=account.provider, capabilities=capabilities)
+
+    def zone(self, request: EngagementRequest, now: datetime) -> str:
+        """The candidate's time zone, resolved once: by the profile, else by the number, else by the line."""
+        line = self._line(request)
+        return zone_of(request.candidate.zone, request.candidate.phone, line.zone if line else "UTC", now)
 
     def timing(self, request: EngagementRequest) -> Timing:
         """The caller's timing; where it does not say how long reconciliation may take, the account's provider does."""
@@ -123,6 +130,7 @@ def _candidate_mistakes(request: EngagementRequest, now: datetime) -> list[Mista
             found.append(Mistake("lies in the future", field="candidate.consent.obtained_at"))
     if candidate.zone and not known_zone(candidate.zone):
         found.append(Mistake("not a time zone, as in Europe/Amsterdam", field="candidate.zone"))
+    found += _unpriced(request.plan, candidate.phone)
     for name in sorted(request.plan.variables()):
         if not candidate.variables.get(name, "").strip():
             near = did_you_mean(name, set(candidate.variables) - request.plan.variables())
@@ -137,6 +145,36 @@ def _plan_mistakes(plan: Plan) -> list[Mistake]:
         for place, flow in _flows(plan)
         if not flow.id
     ]
+
+
+def _unheard_signals(plan: Plan, capabilities: Capabilities) -> list[Mistake]:
+    """Follow-ups that would wait for what this line's provider never tells."""
+    starts = (Signal.FLOW_STARTED, Condition.FLOW_STARTED_NOT_FINISHED)
+    arrivals = (Signal.DELIVERED, Signal.READ, Condition.DELIVERED_NOT_READ)
+    silent: dict[Signal | Condition, str] = {}
+    if not capabilities.tells_starts:
+        silent |= dict.fromkeys(starts, "when a flow starts")
+    if not capabilities.tells_arrivals:
+        silent |= dict.fromkeys(arrivals, "what was delivered or read")
+    return [
+        Mistake(
+            f"can never be reached: this line's provider does not tell {silent[word]}", f"plan.follow_ups.{n}.{member}"
+        )
+        for n, follow_up in enumerate(plan.follow_ups)
+        for member, word in (("on", follow_up.on), ("when", follow_up.when))
+        if isinstance(word, Signal | Condition) and word in silent
+    ]
+
+
+def _unpriced(plan: Plan, phone: str) -> list[Mistake]:
+    """Messages to this number's country that the plan's price table does not know."""
+    budget = plan.budget
+    if budget is None or budget.money is None:
+        return []
+    categories = {template.category for template in plan.templates() if template.category}
+    missing = sorted(c for c in categories if budget.price(c, country_of(phone)) is None)
+    text = "the plan's price table has no price for the country of this number: {}; add one, or one without a country"
+    return [Mistake(text.format(", ".join(missing)), field="candidate.phone")] if missing else []
 
 
 def _templates(plan: Plan) -> list[tuple[str, TemplateRef]]:

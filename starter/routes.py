@@ -7,17 +7,18 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import Depends, FastAPI, Header, Path, Query, Request
+from fastapi import Depends, FastAPI, Header, Path, Query, Request, params
 from fastapi.responses import Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from domain.calls import Command, CommandResult, ResolveSend
+from domain.calls import Command, CommandResult, MarkAnswered, ResolveSend
 from domain.contacts import Candidate
 from domain.engagements import EngagementRequest, Timing
 from domain.model import JsonValue, Reference, Slug, Written
 from domain.plans import Plan
 from domain.topology import Role
 from starter import problem
+from starter.ats_routes import AtsTold, add_ats_status, add_requisitions
 from starter.healing import keep_starting_missing
 from starter.interface import PAGE_LIMIT, Engagements
 from starter.problem import Problem, Unauthenticated
@@ -81,10 +82,15 @@ def create_rest_app(
     tokens: AccessTokens,
     answers: IdempotencyKeys,
     *,
+    told: AtsTold | None = None,
     failures: FailureLimit | None = None,
     clock: Clock = lambda: datetime.now(UTC),
 ) -> FastAPI:
-    """The REST application. ``answers`` keeps what requests with an ``Idempotency-Key`` were answered."""
+    """The REST application. ``answers`` keeps what requests with an ``Idempotency-Key`` were answered.
+
+    ``told`` keeps what tenants' systems tell of whole jobs, for a gateway to carry out; without it there is no such
+    route.
+    """
     app = FastAPI(
         title="Rapport",
         summary="Carries candidate engagements over WhatsApp to their end",
@@ -100,6 +106,10 @@ def create_rest_app(
     _add_start(app, service, answers, doors, clock)
     _add_reads(app, service, doors)
     _add_commands(app, service, doors)
+    operator: params.Depends = Depends(doors.with_role(Role.OPERATE))
+    add_ats_status(app, service, operator)
+    if told is not None:
+        add_requisitions(app, told, operator, clock)
     return app
 
 
@@ -213,6 +223,8 @@ def _add_commands(app: FastAPI, service: Engagements, doors: _Doors) -> None:
     carry_out: dict[str, tuple[Callable[[str, str, Command], Awaitable[CommandResult]], str]] = {
         "stop": (service.stop, "End as STOPPED"),
         "hand-over": (service.hand_over, "End as HANDED_OVER: a person goes on"),
+        "pause": (service.pause, "Let nothing leave until it is resumed; answers and opt-outs are heard"),
+        "resume": (service.resume, "Go on after a pause; deadlines have moved by its length"),
         "resend": (service.resend, "Send a step of unknown outcome once more; you answer for a second message"),
     }
 
@@ -229,6 +241,14 @@ def _add_commands(app: FastAPI, service: Engagements, doors: _Doors) -> None:
 
     for word, (act, summary) in carry_out.items():
         add(word, act, summary)
+
+    @app.post(
+        "/v1/engagements/{reference}/mark-answered",
+        summary="End as COMPLETED: the candidate answered by another way",
+        responses=_CONFLICT,
+    )
+    async def mark_answered(reference: Ref, body: MarkAnswered, caller: operator) -> CommandResult:
+        return await service.mark_answered(caller.tenant, reference, body)
 
     @app.post(
         "/v1/engagements/{reference}/resolve-send", summary="Settle a send of unknown outcome", responses=_CONFLICT

@@ -8,7 +8,8 @@ from pydantic import ValidationError
 from temporalio.client import Client
 
 from domain import ids, names
-from domain.calls import Command, CommandResult, ResolveSend
+from domain.ats import AtsEvent, AtsStatus
+from domain.calls import Command, CommandResult, MarkAnswered, ResolveSend
 from domain.contacts import phone_alias
 from domain.engagements import Engagement, EngagementRequest
 from domain.errors import BadInput, EngineUnavailable, Mistake, NotAllowed, NotFound, RapportError, StoreUnavailable
@@ -18,6 +19,7 @@ from domain.topology import Topology
 from starter import trace
 from starter.engine import Engine, Live
 from starter.interface import PAGE_LIMIT
+from starter.phones import country_of
 from starter.requests import CapabilitiesOf, Fingerprints, ReconcileWaitOf, RequestCheck, fingerprints_of
 from starter.views import EngagementPage, EngagementSummary, EngagementView, Started, Trace, TraceEntry
 from store.contacts import Contacts
@@ -73,11 +75,14 @@ class EngagementService:
             reference=request.reference,
             contact_id=contact_id,
             candidate=request.candidate,
+            country=country_of(request.candidate.phone),
             job=request.job,
             plan=request.plan,
             route=self._check.route(request),
             timing=self._check.timing(request),
-            notify_ats=self._notifies(request.tenant),
+            notify_ats=AtsEvent.CLOSED in self._told_of(request.tenant),
+            ats_events=tuple(sorted(self._told_of(request.tenant) - {AtsEvent.CLOSED})),
+            zone=self._check.zone(request, now),
             requested_at=now,
         )
         row = EngagementRow(
@@ -169,6 +174,36 @@ class EngagementService:
         """Send a step of unknown outcome once more; a person answers for the repeat. Raises like ``stop``."""
         return await self._command(tenant, reference, names.RESEND, command)
 
+    async def ats_status(self, tenant: str, reference: str, command: AtsStatus) -> CommandResult:
+        """Tell what became of an application: it ends as WITHDRAWN, a move is noted.
+
+        One that was registered and not started yet is started first, so that it cannot miss the word. Raises like
+        ``stop``, and ``BadInput`` for a status that is about another job.
+        """
+        row = await self._row(tenant, reference)
+        if command.job and row.job and command.job != row.job:
+            raise BadInput([Mistake("is another job than the engagement is about", field="job")])
+        if row.outcome is None and row.started_at is None:
+            await self._launch_registered(row.workflow_id)
+        return await self._command(tenant, reference, names.ATS_STATUS, command)
+
+    async def open_of_job(self, tenant: str, job: str, *, after: str, limit: int) -> Sequence[tuple[str, str]]:
+        """References and workflow ids of a job's open engagements, oldest first; ``after`` is the last one before."""
+        rows = await self._registry.open_of_job(tenant, job, after=after, limit=limit)
+        return [(row.reference, row.workflow_id) for row in rows]
+
+    async def pause(self, tenant: str, reference: str, command: Command) -> CommandResult:
+        """Let nothing of an engagement leave until it is resumed. Raises like ``stop``."""
+        return await self._command(tenant, reference, names.PAUSE, command)
+
+    async def resume(self, tenant: str, reference: str, command: Command) -> CommandResult:
+        """Go on after a pause. Raises like ``stop``."""
+        return await self._command(tenant, reference, names.RESUME, command)
+
+    async def mark_answered(self, tenant: str, reference: str, command: MarkAnswered) -> CommandResult:
+        """End an engagement as COMPLETED with what a person says was answered. Raises like ``stop``."""
+        return await self._command(tenant, reference, names.MARK_ANSWERED, command)
+
     async def resolve_send(self, tenant: str, reference: str, command: ResolveSend) -> CommandResult:
         """Settle a send whose outcome is unknown. Raises like ``stop``, and ``BadInput`` for another's send key."""
         row = await self._row(tenant, reference)
@@ -254,9 +289,10 @@ class EngagementService:
             return f"{name}: engagement {reference} does not run in Temporal: not started yet, or ended from outside"
         return f"{name}: the engagement {reference} has ended as {row.outcome.value}"
 
-    def _notifies(self, tenant: str) -> bool:
+    def _told_of(self, tenant: str) -> frozenset[AtsEvent]:
+        """What the tenant's system hears of."""
         known = self._topology.tenant(tenant)
-        return known is not None and known.ats is not None
+        return frozenset() if known is None or known.ats is None else known.ats.events
 
 
 def _started(row: EngagementRow, *, created: bool) -> Started:

@@ -8,7 +8,9 @@ from sqlalchemy import Connection, func, select, update
 
 from domain.calls import Admission, AdmissionRequest, LearnedAliases
 from domain.contacts import Alias, Consent, OptOut, OptOutScope
+from domain.plans import WhenBusy
 from store.aliases import find_within, learn_within, lock_contact, resolve_within
+from store.contact_record import ContactRecord, record_within
 from store.database import Database, insert_new
 from store.keys import KeyRing
 from store.leave import (
@@ -39,6 +41,7 @@ __all__ = [
 NO_CONSENT = "no-consent"
 OPTED_OUT = "opted-out"
 ALREADY_BUSY = "already-busy"
+QUEUED = "queued"
 UNKNOWN_CONTACT = "unknown-contact"
 NOT_REGISTERED = "not-registered"
 
@@ -57,7 +60,8 @@ class Contacts:
     async def admit(self, request: AdmissionRequest) -> Admission:
         """Decide once whether an engagement may begin, and take the line for it; repeating gives the same answer.
 
-        Rules, in this order: ``no-consent``, ``opted-out``, ``already-busy``. What cannot be checked is refused:
+        Rules, in this order: ``no-consent``, ``opted-out``, ``already-busy``, which is ``queued`` and not decided where
+        the plan waits for the other engagement to end. What cannot be checked is refused:
         ``not-registered`` without a row in the registry, ``unknown-contact`` without the contact.
         """
         return await self._database.write(lambda connection: _admit(connection, request))
@@ -80,6 +84,10 @@ class Contacts:
     async def find(self, aliases: Sequence[Alias]) -> str | None:
         """The contact that the first known of ``aliases`` names; None when none is known."""
         return await self._database.read(lambda connection: find_within(connection, self._keys, aliases))
+
+    async def record(self, contact_id: str) -> ContactRecord:
+        """Everything that is kept of a person but the keys to recognise them. Raises ``NotFound``."""
+        return await self._database.read(lambda connection: record_within(connection, contact_id))
 
     async def record_consent(self, contact_id: str, tenant: str, consent: Consent) -> None:
         """Keep the evidence of an opt-in; repeating is harmless. Lifts no opt-out. Raises ``NotFound``."""
@@ -165,7 +173,7 @@ def _admit(connection: Connection, request: AdmissionRequest) -> Admission:
         update(engagements)
         .where(engagements.c.workflow_id == request.workflow_id)
         .values(
-            admission_rule=answer.rule,
+            admission_rule=None if answer.queued else answer.rule,
             admission_reason=answer.reason,
             admitted_at=request.at if answer.admitted else None,
         )
@@ -182,20 +190,27 @@ def _judge(connection: Connection, request: AdmissionRequest, *, known: bool) ->
     scope = opt_out_in_force(connection, request.contact_id, reach)
     if scope is not None:
         return _refused(OPTED_OUT, f"the contact opted out (scope: {scope.value})")
-    if request.exclusive_line and _is_busy(connection, request):
-        return _refused(ALREADY_BUSY, f"the contact has another open engagement on line {request.line}")
-    return _ADMITTED
+    busy = _busy(connection, request)
+    if busy and request.when_busy is WhenBusy.QUEUE:
+        return Admission(admitted=False, rule=QUEUED, reason=f"{busy}; it waits for that to end", queued=True)
+    return _refused(ALREADY_BUSY, busy) if busy else _ADMITTED
 
 
-def _is_busy(connection: Connection, request: AdmissionRequest) -> bool:
-    other = select(engagements.c.workflow_id).where(
-        engagements.c.contact_id == request.contact_id,
-        engagements.c.line == request.line,
-        engagements.c.workflow_id != request.workflow_id,
-        engagements.c.admitted_at.is_not(None),
-        engagements.c.closed_at.is_(None),
+def _busy(connection: Connection, request: AdmissionRequest) -> str:
+    """Why the person is busy; empty when they are not. One who waits is not counted, or two would wait for another."""
+    c = engagements.c
+    other = select(c.line, c.tenant).where(
+        c.contact_id == request.contact_id,
+        c.workflow_id != request.workflow_id,
+        c.admitted_at.is_not(None),
+        c.closed_at.is_(None),
     )
-    return connection.execute(other.limit(1)).first() is not None
+    if request.exclusive_line and connection.execute(other.where(c.line == request.line).limit(1)).first() is not None:
+        return f"the contact has another open engagement on line {request.line}"
+    if request.when_busy is WhenBusy.PARALLEL:
+        return ""
+    of_tenant = connection.execute(other.where(c.tenant == request.tenant).limit(1)).first()
+    return "" if of_tenant is None else f"the contact has another open engagement with tenant {request.tenant}"
 
 
 def _refused(rule: str, reason: str) -> Admission:

@@ -53,10 +53,8 @@ class Holds:
         await self._database.write(lambda connection: hold_within(connection, hold))
 
     async def standing(self, scope_keys: Sequence[str], at: datetime) -> HoldRow | None:
-        """The first of these scopes that is held at ``at``; None when none is."""
-        wanted = select(holds).where(holds.c.scope_key.in_(scope_keys), _in_force(at))
-        rows = await self._database.read(lambda connection: connection.execute(wanted).mappings().all())
-        found = {row["scope_key"]: HoldRow.model_validate(dict(row)) for row in rows}
+        """The first of these scopes that is held at ``at``, a pause included (``paused_scope``); None when none is."""
+        found = await self._database.read(lambda connection: _standing(connection, scope_keys, at))
         return next((found[key] for key in scope_keys if key in found), None)
 
     async def let_try(self, scope_key: str, workflow_id: str) -> None:
@@ -89,6 +87,30 @@ class Holds:
         wanted = select(pauses).order_by(pauses.c.scope, pauses.c.scope_value)
         rows = await self._database.read(lambda connection: connection.execute(wanted).mappings().all())
         return tuple(Pause.model_validate(dict(row)) for row in rows)
+
+
+def _standing(connection: Connection, scope_keys: Sequence[str], at: datetime) -> dict[str, HoldRow]:
+    wanted = select(holds).where(holds.c.scope_key.in_(scope_keys), _in_force(at))
+    rows = connection.execute(wanted).mappings().all()
+    found = {row["scope_key"]: HoldRow.model_validate(dict(row)) for row in rows}
+    for key in scope_keys:
+        named = ids.pause_in(key)
+        if named is not None:
+            this = and_(pauses.c.scope == named[0], pauses.c.scope_value == named[1])
+            row = connection.execute(select(pauses).where(this)).mappings().one_or_none()
+            if row is not None:
+                found[key] = _as_hold(Pause.model_validate(dict(row)))
+    return found
+
+
+def _as_hold(pause: Pause) -> HoldRow:
+    key = ids.paused_scope(pause.scope.value, pause.scope_value)
+    return HoldRow(scope_key=key, code=PAUSED, reason=_said(pause), actor=pause.actor, at=pause.at)
+
+
+def _said(pause: Pause) -> str:
+    since = pause.at.isoformat(timespec="seconds")
+    return f"{pause.scope} {pause.scope_value} is paused since {since} by {pause.actor}: {pause.reason}"
 
 
 def hold_within(connection: Connection, hold: HoldRow) -> None:
@@ -137,7 +159,7 @@ def refusal_within(connection: Connection, send: Send, at: datetime) -> NotSent 
 
 def _paused(connection: Connection, send: Send) -> PolicyRefused | None:
     wanted = (
-        select(pauses.c.scope)
+        select(pauses)
         .where(
             or_(
                 and_(pauses.c.scope == PauseScope.TENANT.value, pauses.c.scope_value == send.tenant),
@@ -147,12 +169,12 @@ def _paused(connection: Connection, send: Send) -> PolicyRefused | None:
         .order_by(pauses.c.scope)
         .limit(1)
     )
-    found = connection.execute(wanted).scalar_one_or_none()
-    if found is None:
+    row = connection.execute(wanted).mappings().one_or_none()
+    if row is None:
         return None
-    if found == PauseScope.LINE:
-        return PolicyRefused(f"Line {send.line} is paused: resume it to send", scope=Scope.LINE, code=PAUSED)
-    return PolicyRefused(f"Tenant {send.tenant} is paused: resume it to send", code=PAUSED)
+    pause = Pause.model_validate(dict(row))
+    scope = Scope.LINE if pause.scope is PauseScope.LINE else Scope.MESSAGE
+    return PolicyRefused(_said(pause), scope=scope, code=PAUSED)
 
 
 def _held(connection: Connection, send: Send, at: datetime) -> NotSent | None:

@@ -43,6 +43,8 @@ class Delivery:
     account: str
     body: bytes
     received_at: datetime
+    key: str = ""
+    """What its sender calls it, where its place needs that to tell repeats."""
 
     def __repr__(self) -> str:
         return f"Delivery(account={self.account!r}, bytes={len(self.body)})"

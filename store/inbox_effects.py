@@ -25,6 +25,8 @@ class ContactEffects:
     """Lines."""
     opted_in_to: tuple[str, ...] = ()
     """Lines."""
+    scope: OptOutScope = OptOutScope.LINE
+    """What of those lines: everything, or marketing alone."""
     wrote_to: tuple[str, ...] = ()
     """Lines."""
     learned: tuple[Alias, ...] = ()
@@ -60,10 +62,10 @@ def _apply_if_there(connection: Connection, keys: KeyRing, contact_id: str, effe
 
 def _apply(connection: Connection, keys: KeyRing, contact_id: str, effects: ContactEffects) -> None:
     for line in effects.opted_out_of:
-        opt_out = OptOut(scope=OptOutScope.LINE, scope_value=line, source=effects.source, at=effects.at)
+        opt_out = OptOut(scope=effects.scope, scope_value=line, source=effects.source, at=effects.at)
         opt_out_within(connection, contact_id, opt_out)
     for line in effects.opted_in_to:
-        opt_in_within(connection, contact_id, OptOutScope.LINE, line, effects.at, effects.source)
+        opt_in_within(connection, contact_id, effects.scope, line, effects.at, effects.source)
     for line in effects.wrote_to:
         record_inbound_within(connection, contact_id, line, effects.at)
     if effects.learned:

@@ -8,20 +8,20 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, update
 
-from domain.contacts import Consent, OptOut, OptOutScope
+from domain.contacts import Consent, OptOut, OptOutScope, Reach
 from domain.errors import NotFound
-from domain.model import Model
 from store.aliases import lock_contact
 from store.database import insert_new
 from store.tables import consents, opt_ins, opt_outs
 
-
-class Reach(Model):
-    """What a message would touch: an opt-out counts when it covers any of these."""
-
-    tenant: str
-    line: str
-    job: str = ""
+__all__ = [
+    "Reach",
+    "has_consent_within",
+    "opt_in_within",
+    "opt_out_in_force",
+    "opt_out_within",
+    "record_consent_within",
+]
 
 
 def record_consent_within(connection: Connection, contact_id: str, tenant: str, consent: Consent) -> None:
@@ -107,13 +107,8 @@ def opt_out_in_force(connection: Connection, contact_id: str, reach: Reach) -> O
 
 
 def _covers(reach: Reach) -> ColumnElement[bool]:
-    named = {OptOutScope.TENANT: reach.tenant, OptOutScope.LINE: reach.line}
-    if reach.job:  # engagements without a job do not share one
-        named[OptOutScope.JOB] = reach.job
-    return or_(
-        opt_outs.c.scope == OptOutScope.ALL.value,
-        *(and_(opt_outs.c.scope == scope.value, opt_outs.c.scope_value == value) for scope, value in named.items()),
-    )
+    c, values = opt_outs.c, reach.values()
+    return or_(*(and_(c.scope == scope.value, c.scope_value == value) for scope, value in values.items()))
 
 
 def _need(connection: Connection, contact_id: str) -> None:

@@ -4,6 +4,7 @@ A claim commits ``calling`` before anybody may call. So whoever finds ``calling`
 and nothing but an answer, reconciliation or a person moves the row on.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -11,7 +12,8 @@ from typing import Final
 import structlog
 from sqlalchemy import Connection, RowMapping, select, update
 
-from domain.contacts import Alias, AliasKind
+from domain.caps import Caps
+from domain.contacts import Alias, AliasKind, OptOut, OptOutScope
 from domain.errors import (
     NotAllowed,
     NotFound,
@@ -24,14 +26,17 @@ from domain.errors import (
 )
 from domain.sends import LedgerEntry, LedgerState, Send, SendClaim, SendFailure, SendNames, SendReceipt
 from store.aliases import learn_within
+from store.caps import cap_refusal_within
 from store.contacts import OPTED_OUT, UNKNOWN_CONTACT
 from store.database import Database, insert_new
 from store.holds import refusal_within
 from store.keys import KeyRing
-from store.leave import Reach, opt_out_in_force
+from store.leave import Reach, opt_out_in_force, opt_out_within
 from store.tables import contacts, sends
-from store.templates import template_refusal_within
+from store.templates import category_within, template_refusal_within
 
+NO_CAPS = Caps()
+OUTSIDE_WINDOW = "outside-window"
 _IDS = ("run_id", "message_id", "session_id", "thread_id")
 _CLAIMABLE = (LedgerState.FREE, LedgerState.NOT_SENT)
 _OPEN = (LedgerState.CALLING, LedgerState.UNKNOWN)
@@ -47,18 +52,19 @@ class Ledger:
         self._database = database
         self._keys = keys
 
-    async def claim(self, send: Send, at: datetime | None = None) -> SendClaim:
+    async def claim(self, send: Send, at: datetime | None = None, caps: Caps | None = None) -> SendClaim:
         """Take the right to make one request for ``send.key``, or hear why not; see the port.
 
         What stands in the row is judged first, so a send that may have left is never told as refused. Then
-        ``PolicyRefused`` with code ``unknown-contact``, ``opted-out``, ``paused``, ``held`` or ``template``; a hold
-        that is over soon is told as ``ProviderUnavailable`` with code ``held`` and the time that is left. Holds are
-        judged ``at`` an instant of the caller's, by default at ``send.at``, which no retry moves. A refusal is written
-        to the row, whose state stays as it was.
+        ``PolicyRefused`` with code ``unknown-contact``, ``opted-out``, ``paused``, ``held``, ``template``,
+        ``outside-window`` or ``capped``, the last two with the instant ``until`` which they hold or held; a hold
+        that is over soon is told as ``ProviderUnavailable`` with code ``held`` and the time that is left. Holds,
+        window and ``caps`` are judged ``at`` an instant of the caller's, by default at ``send.at``, which no retry
+        moves. A refusal is written to the row, whose state stays as it was.
         """
         names = self._keys.send_names(send.key)
         now = send.at if at is None else at
-        answer = await self._database.write(lambda connection: _claim(connection, send, names, now))
+        answer = await self._database.write(lambda connection: _claim(connection, send, names, now, caps or NO_CAPS))
         if isinstance(answer, SendError):  # raised only now: inside, it would have undone what was written
             raise answer
         return answer
@@ -74,7 +80,8 @@ class Ledger:
         """Write how the claimed attempt ended, and learn the ids and aliases that the answer told.
 
         Only the row of this very attempt that is still ``calling`` moves, or one that was given up as ``unknown`` and
-        whose answer comes after all; otherwise what stands there stays, and a contradiction goes to the log. Raises ``NotAllowed`` for a state that is not an ending.
+        whose answer comes after all; otherwise what stands there stays, and a contradiction goes to the log. Raises
+        ``NotAllowed`` for a state that is not an ending.
         """
         ending = _Ending(_checked(state), receipt, failure, at)
         contradiction = await self._database.write(lambda connection: _settle(connection, self._keys, claim, ending))
@@ -139,14 +146,14 @@ def _checked(state: LedgerState) -> LedgerState:
     return state
 
 
-def _claim(connection: Connection, send: Send, names: SendNames, now: datetime) -> SendClaim | SendError:
+def _claim(connection: Connection, send: Send, names: SendNames, now: datetime, caps: Caps) -> SendClaim | SendError:
     insert_new(connection, sends, _first_row(send, names), key=["key"])
     row = _locked(connection, send.key)
     if row is None:
         raise NotFound(f"The ledger row of {send.key} vanished while it was claimed")
     if LedgerState(row["state"]) not in _CLAIMABLE:
         return _as_it_stands(row)
-    refusal = _refusal(connection, send, now)
+    refusal = _refusal(connection, send, now) or cap_refusal_within(connection, send, caps, now)
     if refusal is not None:
         _write(connection, send.key, {"scope": refusal.scope.value, "code": refusal.code, "reason": str(refusal)})
         return refusal
@@ -155,6 +162,7 @@ def _claim(connection: Connection, send: Send, names: SendNames, now: datetime) 
         "state": LedgerState.CALLING.value,
         "attempt": attempt,
         "claimed_at": send.at,  # reconciliation compares it with the provider's clock, which a rehearsal moves as well
+        "left_at": now,
         "settled_at": None,
     }
     _write(connection, send.key, _content(send) | _NOTHING_KNOWN | fresh)
@@ -169,7 +177,8 @@ def _refusal(connection: Connection, send: Send, now: datetime) -> NotSent | Non
             scope=Scope.RECIPIENT,
             code=UNKNOWN_CONTACT,
         )
-    reach = Reach(tenant=send.tenant, line=send.line, job=send.job)
+    category = category_within(connection, send.account, send.template) or send.template.category or ""
+    reach = Reach(tenant=send.tenant, line=send.line, job=send.job, category=category)
     opted_out = opt_out_in_force(connection, send.contact_id, reach)
     if opted_out is not None:
         return PolicyRefused(
@@ -177,7 +186,15 @@ def _refusal(connection: Connection, send: Send, now: datetime) -> NotSent | Non
             scope=Scope.RECIPIENT,
             code=OPTED_OUT,
         )
-    return refusal_within(connection, send, now) or template_refusal_within(connection, send)
+    return refusal_within(connection, send, now) or template_refusal_within(connection, send) or _too_late(send, now)
+
+
+def _too_late(send: Send, now: datetime) -> PolicyRefused | None:
+    if send.not_after is None or now < send.not_after:
+        return None
+    closed = send.not_after.isoformat(timespec="minutes")
+    text = f"{send.key} came to its turn after its send window had closed at {closed}"
+    return PolicyRefused(text, code=OUTSIDE_WINDOW, until=send.not_after)
 
 
 def _as_it_stands(row: RowMapping) -> SendClaim | SendError:
@@ -243,10 +260,19 @@ def _move(connection: Connection, keys: KeyRing, row: RowMapping, ending: _Endin
             "reason": ending.failure.reason,
             "suppress": ending.failure.suppress,
         }
+        if ending.failure.suppress:
+            _stop_marketing(connection, row, ending.at)
     elif ending.state is LedgerState.SENT:
         values |= {"scope": "", "code": "", "reason": "", "suppress": False}
     _write(connection, row["key"], values)
     _complete(connection, keys, row, ending)
+
+
+def _stop_marketing(connection: Connection, row: RowMapping, at: datetime) -> None:
+    """The provider says that the person wants no more marketing: the next such template is not even tried."""
+    stop = OptOut(scope=OptOutScope.MARKETING, scope_value=row["line"], source="provider-refused-marketing", at=at)
+    with suppress(NotFound):  # a person who was erased stays erased
+        opt_out_within(connection, row["contact_id"], stop)
 
 
 def _complete(connection: Connection, keys: KeyRing, row: RowMapping, ending: _Ending) -> None:

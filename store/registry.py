@@ -4,7 +4,7 @@ from datetime import datetime
 
 import structlog
 from pydantic import Field
-from sqlalchemy import ColumnElement, Connection, and_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, update
 
 from domain.calls import CloseRequest
 from domain.engagements import Engagement
@@ -90,6 +90,23 @@ class EngagementRegistry:
         return await self._database.read(
             lambda connection: _page(connection, tenant, is_open=is_open, line=line, before=before, limit=limit)
         )
+
+    async def open_of_job(
+        self, tenant: str, job: str, *, after: str = "", limit: int = 100
+    ) -> tuple[EngagementRow, ...]:
+        """Open engagements of one job of a tenant, oldest first, those after the one of this workflow id."""
+        return await self._database.read(lambda connection: _of_job(connection, (tenant, job), after, limit))
+
+    async def open_of_contact(self, contact_id: str) -> tuple[EngagementRow, ...]:
+        """Open engagements of one person, oldest first. One that was refused at its start is not open."""
+        c = engagements.c
+        wanted = (
+            select(*_ROW)
+            .where(c.contact_id == contact_id, c.closed_at.is_(None), func.coalesce(c.admission_rule, "") == "")
+            .order_by(c.created_at, c.workflow_id)
+        )
+        rows = await self._database.read(lambda connection: connection.execute(wanted).mappings().all())
+        return tuple(EngagementRow.model_validate(dict(row)) for row in rows)
 
     async def input_of(self, workflow_id: str) -> Engagement | None:
         """The input as it was registered; None when there is no such engagement or its input was not kept."""
@@ -191,6 +208,19 @@ def _page(
         wanted = wanted.where(_older(last))
     wanted = wanted.order_by(engagements.c.created_at.desc(), engagements.c.workflow_id.desc()).limit(limit)
     return tuple(EngagementRow.model_validate(dict(row)) for row in connection.execute(wanted).mappings())
+
+
+def _of_job(connection: Connection, job: tuple[str, str], after: str, limit: int) -> tuple[EngagementRow, ...]:
+    c = engagements.c
+    wanted = select(*_ROW).where(c.tenant == job[0], c.job == job[1], c.closed_at.is_(None))
+    if after:
+        last = _one(connection, c.workflow_id == after)
+        if last is None:  # rows are never deleted
+            return ()
+        younger = and_(c.created_at == last.created_at, c.workflow_id > last.workflow_id)
+        wanted = wanted.where(or_(c.created_at > last.created_at, younger))
+    rows = connection.execute(wanted.order_by(c.created_at, c.workflow_id).limit(limit)).mappings()
+    return tuple(EngagementRow.model_validate(dict(row)) for row in rows)
 
 
 def _older(last: EngagementRow) -> ColumnElement[bool]:

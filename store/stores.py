@@ -5,6 +5,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from domain.errors import SetupError
+from store.ats_inbox import AtsInbox
+from store.ats_letters import AtsNotices
 from store.contacts import Contacts
 from store.database import Database
 from store.holds import Holds
@@ -32,6 +34,8 @@ class Stores:
     holds: Holds
     idempotency: IdempotencyKeys
     leases: QueueLeases
+    told: AtsInbox
+    letters: AtsNotices
 
     @classmethod
     @asynccontextmanager
@@ -62,4 +66,6 @@ class Stores:
             holds=Holds(database),
             idempotency=IdempotencyKeys(database),
             leases=QueueLeases(database),
+            told=AtsInbox(database, keys),
+            letters=AtsNotices(database, keys),
         )

@@ -169,6 +169,7 @@ engagements = Table(
     Column("archive", LargeBinary),
     Index(None, "contact_id", "line"),
     Index(None, "tenant", "created_at"),
+    Index(None, "tenant", "job", "created_at"),
     Index(None, "started_at", "created_at"),
 )
 """The registry. ``input`` and ``archive`` are sealed; ``started_at`` is null until Temporal knows the engagement.
@@ -203,16 +204,20 @@ sends = Table(
     _text("reason"),
     Column("suppress", Boolean, nullable=False),
     Column("claimed_at", UtcDateTime),
+    Column("left_at", UtcDateTime),
     Column("settled_at", UtcDateTime),
     Index(None, "workflow_id"),
     Index(None, "contact_id", "line"),
+    Index(None, "contact_id", "left_at"),
+    Index(None, "tenant", "left_at"),
     Index(None, "state", "tenant"),
     Index(None, "run_id", "account"),
     Index(None, "message_id", "account"),
     Index(None, "session_id", "account"),
     Index(None, "thread_id", "account"),
 )
-"""The send ledger, which is the correlation table too. Ids are empty while unknown and mean something per account."""
+"""The send ledger, which is the correlation table too. Ids are empty while unknown and mean something per account.
+``claimed_at`` is when the workflow wanted it, ``left_at`` when its queue had let it through: caps count by that."""
 
 holds = Table(
     "holds",

@@ -142,6 +142,12 @@ def template_refusal_within(connection: Connection, send: Send) -> PolicyRefused
     )
 
 
+def category_within(connection: Connection, account: str, template: TemplateRef) -> str:
+    """The category of a template by what we know of it; empty when nothing says so."""
+    wanted = select(template_states.c.category).where(_this(account, template))
+    return connection.execute(wanted).scalar_one_or_none() or ""
+
+
 def _write(connection: Connection, account: str, template: TemplateRef, reading: TemplateReading, at: datetime) -> None:
     c = template_states.c
     asked = reading.asked_category or reading.category

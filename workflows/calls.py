@@ -105,7 +105,7 @@ class Calls:
 
     def notify_ats(self, notice: AtsNotice) -> ActivityHandle[None]:
         """Tell the tenant's system."""
-        summary = f"tell the ATS: {notice.result.settlement.outcome}"
+        summary = f"tell the ATS: {notice.result.settlement.outcome if notice.result else notice.event_type}"
         door = _Door(ENGAGEMENTS_QUEUE, notice_options(self.timing), summary)
         return _start(names.NOTIFY_ATS, notice, type(None), door)
 

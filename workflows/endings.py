@@ -35,6 +35,11 @@ def send_ending(error: ActivityError) -> SendEnding:
     return SendEnding.NOT_SENT if no_worker_held_it else SendEnding.UNKNOWN
 
 
+def was_recalled(error: ActivityError) -> bool:
+    """Whether it ended because we asked for that."""
+    return isinstance(error.cause, CancelledError)
+
+
 def is_told_unknown(error: ActivityError) -> bool:
     """Whether the activity itself lived to say that the outcome is unknown."""
     return isinstance(error.cause, ApplicationError) and error.cause.type == names.OUTCOME_UNKNOWN

@@ -1,19 +1,25 @@
 """One candidate, one conversation, carried to one outcome."""
 
+from datetime import timedelta
+
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
 
 from domain import names
+from domain.ats import AtsEvent, AtsStatus
 from domain.calls import (
+    Admission,
     AdmissionRequest,
     AtsNotice,
     CloseRequest,
     Command,
     CommandResult,
     EndConversation,
+    MarkAnswered,
     ResolveSend,
     ThreadRequest,
 )
+from domain.contacts import ContactChange
 from domain.engagements import Engagement
 from domain.events import ProviderEvents
 from domain.gates import GateDecision
@@ -23,11 +29,15 @@ from domain.snapshot import EngagementSnapshot
 from domain.state import EngagementState, Stage
 from workflows.holding import Holding
 from workflows.listening import Listening
+from workflows.notices import Notices
 from workflows.progress import Progress
 from workflows.reconciling import OPENING
 from workflows.sending import Sending
 from workflows.steps import Step
 from workflows.story import snapshot
+
+LONGEST_QUEUE_PAUSE = timedelta(hours=1)
+"""How long a queued engagement rests at most before it asks again whether the person is free."""
 
 UNTOUCHED_BY_PROVIDER = (EngagementOutcome.COMPLETED, EngagementOutcome.DECLINED)
 """Outcomes after which the provider's own flow has ended by itself."""
@@ -45,10 +55,12 @@ class EngagementWorkflow:
         self._holding = Holding(self._progress)
         self._sending = Sending(self._progress, self._holding)
         self._listening = Listening(self._progress, self._holding, self._sending)
+        self._notices = Notices(self._progress)
 
     @workflow.run
     async def run(self, engagement: Engagement, state: EngagementState | None = None) -> EngagementResult:
         """From admission to the final outcome."""
+        self._notices.resume()
         await self._admit()
         await self._ensure_template_approved()
         await self._open_thread()
@@ -65,6 +77,11 @@ class EngagementWorkflow:
     def gate_decision(self, decision: GateDecision) -> None:
         """Appends, decides nothing, never raises."""
         self._state.hear_gate(decision)
+
+    @workflow.signal(name=names.CONTACT_CHANGED, description="An opt-out was recorded outside the conversation")
+    def contact_changed(self, change: ContactChange) -> None:
+        """Appends, decides nothing, never raises."""
+        self._state.hear_contact_change(change)
 
     @workflow.update(name=names.STOP, description="End the engagement; nothing more is sent")
     def stop(self, command: Command) -> CommandResult:
@@ -108,27 +125,69 @@ class EngagementWorkflow:
         if self._state.remembered(command.command_id) is None and self._state.unknown_send() is None:
             raise _not_allowed("no send's outcome is unknown, so nothing is sent again")
 
+    @workflow.update(name=names.PAUSE, description="Let nothing leave until it is resumed; it goes on listening")
+    def pause(self, command: Command) -> CommandResult:
+        """Keep back whatever has not left."""
+        return self._accept(names.PAUSE, command, "paused; nothing leaves until it is resumed")
+
+    @pause.validator
+    def _may_pause(self, command: Command) -> None:
+        self._refuse_when_over(command)
+        if self._state.remembered(command.command_id) is None and self._state.is_paused():
+            pause = self._state.pause
+            raise _not_allowed(f"it is paused already{f', by {pause.actor}: {pause.reason}' if pause else ''}")
+
+    @workflow.update(name=names.RESUME, description="Go on after a pause; deadlines have moved by its length")
+    def resume(self, command: Command) -> CommandResult:
+        """Go on."""
+        return self._accept(names.RESUME, command, "going on")
+
+    @resume.validator
+    def _may_resume(self, command: Command) -> None:
+        self._refuse_when_over(command)
+        if self._state.remembered(command.command_id) is None and not self._state.is_paused():
+            raise _not_allowed("it is not paused; what a pause of its line or tenant keeps back goes on when that ends")
+
+    @workflow.update(name=names.MARK_ANSWERED, description="The candidate answered by another way; end as COMPLETED")
+    def mark_answered(self, command: MarkAnswered) -> CommandResult:
+        """End as COMPLETED with what the operator says was answered."""
+        return self._accept(names.MARK_ANSWERED, command, "answered; nothing more is sent")
+
+    @mark_answered.validator
+    def _may_mark_answered(self, command: MarkAnswered) -> None:
+        self._refuse_when_over(command)
+
     @workflow.query(name=names.SNAPSHOT, description="Where the engagement stands")
     def snapshot(self) -> EngagementSnapshot:
         """Where the engagement stands."""
         return snapshot(self._engagement, self._state, self._progress.waiting_for, self._progress.until)
 
+    @workflow.update(name=names.ATS_STATUS, description="What the tenant's system says became of the application")
+    def ats_status(self, command: AtsStatus) -> CommandResult:
+        """End as WITHDRAWN, or note a move."""
+        text = "ending as WITHDRAWN; nothing more is sent" if command.status.ends else "noted; the engagement goes on"
+        return self._accept(names.ATS_STATUS, command, text)
+
+    @ats_status.validator
+    def _may_change_ats_status(self, command: AtsStatus) -> None:
+        self._refuse_when_over(command)
+        job = self._engagement.job
+        if command.job and job and command.job != job and self._state.remembered(command.command_id) is None:
+            raise _not_allowed(f"the engagement is about another job ({job}) than the status ({command.job})")
+
     async def _admit(self) -> None:
         if self._state.admitted or self._progress.is_settled():
             return
         engagement, progress = self._engagement, self._progress
-        progress.show(Stage.ADMITTING, "consent, opt-outs and other engagements to be checked")
-        request = AdmissionRequest(
-            workflow_id=workflow.info().workflow_id,
-            tenant=engagement.tenant,
-            line=engagement.route.line,
-            contact_id=engagement.contact_id,
-            job=engagement.job,
-            consent=engagement.candidate.consent,
-            exclusive_line=engagement.route.capabilities.one_live_run_per_thread,
-            at=progress.now,
-        )
-        admission = await progress.finish(progress.calls.admit(request), recall=False)
+        pause, admission = engagement.timing.provider_pause, await self._ask_admission()
+        while admission.queued and not progress.is_settled():
+            await self._holding.queue(self._opening(), admission.reason, pause)
+            pause = min(pause * 2, LONGEST_QUEUE_PAUSE)
+            if not progress.is_settled():
+                admission = await self._ask_admission()
+        if admission.queued:
+            return
+        self._state.release(progress.now, "the other engagement is over")
         self._state.admitted = admission.admitted
         if admission.admitted:
             progress.log(
@@ -139,12 +198,31 @@ class EngagementWorkflow:
             outcome = EngagementOutcome.OPTED_OUT if opted_out else EngagementOutcome.REFUSED
             progress.settle(outcome, admission.rule, admission.reason)
 
+    async def _ask_admission(self) -> Admission:
+        engagement, progress = self._engagement, self._progress
+        progress.show(Stage.ADMITTING, "consent, opt-outs and other engagements to be checked")
+        request = AdmissionRequest(
+            workflow_id=workflow.info().workflow_id,
+            tenant=engagement.tenant,
+            line=engagement.route.line,
+            contact_id=engagement.contact_id,
+            job=engagement.job,
+            consent=engagement.candidate.consent,
+            exclusive_line=engagement.route.capabilities.one_live_run_per_thread,
+            when_busy=engagement.plan.when_busy,
+            at=progress.now,
+        )
+        return await progress.finish(progress.calls.admit(request), recall=False)
+
     async def _ensure_template_approved(self) -> None:
         if not (self._progress.is_settled() or self._state.sends or self._state.thread):
             await self._holding.ensure_template(self._opening())
 
     async def _open_thread(self) -> None:
         if self._progress.is_settled() or self._state.thread or not self._engagement.route.capabilities.has_threads:
+            return
+        await self._holding.wait_out_pause(self._opening())
+        if self._progress.is_settled():
             return
         request = ThreadRequest(
             workflow_id=workflow.info().workflow_id,
@@ -170,9 +248,17 @@ class EngagementWorkflow:
             await self._sending.deliver(self._opening(), template_checked=record is None)
 
     async def _await_outcome(self) -> None:
+        self._tell_progress()
         while not self._progress.is_settled():
             await self._listening.step()
+            self._tell_progress()
             await self._continue_if_due()
+
+    def _tell_progress(self) -> None:
+        if self._state.last_message_at is not None:
+            self._notices.make(AtsEvent.OPENED)
+        if self._state.was_delivered():
+            self._notices.make(AtsEvent.DELIVERED)
 
     async def _close(self) -> EngagementResult:
         settlement = self._state.settlement
@@ -194,6 +280,8 @@ class EngagementWorkflow:
             self._state.closed = True
         self._progress.show(Stage.CLOSED, "")
         await self._notify_ats(result)
+        if self._state.notices:
+            await self._notices.finish()
         await workflow.wait_condition(workflow.all_handlers_finished)
         return self._result(settlement)
 
@@ -202,7 +290,7 @@ class EngagementWorkflow:
         live, capabilities = self._state.live_run(), self._engagement.route.capabilities
         opted_out = settlement.outcome is EngagementOutcome.OPTED_OUT
         thread_id = self._state.thread.thread_id if self._state.thread else ""
-        natural = settlement.outcome in UNTOUCHED_BY_PROVIDER
+        natural = settlement.outcome in UNTOUCHED_BY_PROVIDER and settlement.rule != names.MARK_ANSWERED
         if self._state.conversation_ended or not capabilities.can_cancel_runs or natural:
             return
         if (live is None or not live.receipt.run_id) and not (opted_out and thread_id):
@@ -227,7 +315,7 @@ class EngagementWorkflow:
             return
         notice = AtsNotice(
             event_id=f"{workflow.info().workflow_id}:outcome",
-            event_type="engagement.closed",
+            event_type=AtsEvent.CLOSED.value,
             result=result,
             at=self._progress.now,
         )
@@ -245,7 +333,8 @@ class EngagementWorkflow:
 
     def _opening(self) -> Step:
         plan = self._engagement.plan
-        return Step(OPENING, plan.opening.template, plan.opening.flow, self._state.started_at + plan.step_expiry)
+        expires = self._state.started_at + (plan.opening.expires or plan.step_expiry)
+        return Step(OPENING, plan.opening.template, plan.opening.flow, expires)
 
     def _result(self, settlement: Settlement) -> EngagementResult:
         return EngagementResult(

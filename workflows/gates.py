@@ -55,8 +55,26 @@ class AtGates:
 
         Returns the decision that let us go on; None when the outcome is decided, or when it is time to look again.
         """
-        progress, state = self._progress, self._state
         gate = self._gate(step, scope)
+        return await self._wait_at(gate, step, rule=rule, reason=reason, reading=reading, refusal=refusal)
+
+    async def wait_for_resume(self, step: Step, paused: str, reason: str) -> GateDecision | None:
+        """Wait, with everybody else whom it keeps back, until an operator resumes a tenant or a line; as ``wait``."""
+        route, timing = self._progress.engagement.route, self._progress.engagement.timing
+        gate = Gate(scope=Scope.LINE, account=route.account, paused=paused, timing=GateTiming.of(timing))
+        return await self._wait_at(gate, step, rule="paused", reason=reason)
+
+    async def _wait_at(
+        self,
+        gate: Gate,
+        step: Step,
+        *,
+        rule: str,
+        reason: str,
+        reading: TemplateReading | None = None,
+        refusal: Refusal | None = None,
+    ) -> GateDecision | None:
+        progress, state = self._progress, self._state
         if state.trial_of == gate.workflow_id:
             state.trial_of = ""  # joining again is how the gate hears that the trial failed
         if state.trial_of or state.gate not in ("", gate.workflow_id):
@@ -144,7 +162,7 @@ class AtGates:
             return state.gate_decision is not None
 
         await self.confirm_end()
-        while not progress.is_settled() and not decided() and progress.now < stop:
+        while not progress.is_settled() and not decided() and state.pause is None and progress.now < stop:
             await progress.wait(Stage.HELD, f"{gate.workflow_id} to open", stop, decided)
             await self.confirm_end()
 

@@ -1,26 +1,31 @@
 """Waiting with a stated reason: for a template, for a provider, for a line; never past what is worth sending."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
+from temporalio import workflow
 from temporalio.exceptions import ActivityError
 from temporalio.workflow import ActivityHandle
 
 from domain.calls import TemplateQuestion
 from domain.errors import Scope
 from domain.gates import GateDecision, Refusal
+from domain.ids import paused_scope
 from domain.outcomes import EngagementOutcome
 from domain.plans import CategoryChange, TemplateRef
 from domain.sends import SendFailure, TemplateReading, TemplateStatus
 from domain.state import Stage, earliest
 from workflows.endings import failure_in, is_refused, is_rejected
 from workflows.gates import AtGates
+from workflows.pausing import Pausing
 from workflows.progress import Progress
 from workflows.steps import Step
 
 Answer = TypeVar("Answer")
+PATCH = "wait-for-resume-at-gates"
+"""Engagements that a pause of their tenant or line kept back before those gates existed try again one by one."""
 
 
 class Holding:
@@ -29,12 +34,15 @@ class Holding:
     def __init__(self, progress: Progress) -> None:
         self._progress, self._state = progress, progress.state
         self.gates = AtGates(progress)
+        self._pausing = Pausing(progress, self.gates)
 
     async def ensure_template(self, step: Step) -> bool:
         """Wait, with a stated reason, until the step's template may be sent. False when the outcome is decided."""
         progress, timing = self._progress, self._progress.engagement.timing
         pause = timing.template_poll
         while not progress.is_settled():
+            if await self.wait_out_pause(step) and progress.is_settled():
+                return False
             question = TemplateQuestion(
                 account=progress.engagement.route.account,
                 line=progress.engagement.route.line,
@@ -114,16 +122,40 @@ class Holding:
     async def wait_with_others(self, step: Step, failure: SendFailure, error: ActivityError) -> bool:
         """Wait at the gate of a shared refusal. False when it is none, so the engagement waits by itself."""
         shared = failure.scope.is_shared and (is_rejected(error) or is_refused(error))
-        if not shared or failure.code == "paused" or not self.gates.exist():
+        if not shared or failure.code == "paused" or self._state.pause is not None or not self.gates.exist():
             return False
         await self.gates.wait(step, failure.scope, rule=f"{failure.scope}-held", reason=failure.reason)
         self.expire_if_due(step)
         return True
 
+    async def wait_for_resume(self, step: Step, failure: SendFailure) -> bool:
+        """Wait while an operator keeps a whole tenant or line back. False where that is waited for step by step."""
+        if self._state.pause is not None or not (self.gates.exist() and workflow.patched(PATCH)):
+            return False
+        engagement = self._progress.engagement
+        of_line = failure.scope is Scope.LINE
+        paused = paused_scope("line", engagement.route.line) if of_line else paused_scope("tenant", engagement.tenant)
+        await self.gates.wait_for_resume(step, paused, failure.reason)
+        self.expire_if_due(step)
+        return True
+
+    async def wait_out_pause(self, step: Step) -> bool:
+        """Wait while the engagement is paused; past the step's expiry it ends EXPIRED. True when it waited."""
+        waited = await self._pausing.wait_out(step)
+        if waited:
+            self.expire_if_due(step)
+        return waited
+
+    async def listen_while_paused(self) -> None:
+        """Hear the candidate and the operator, and let nothing leave."""
+        await self._pausing.listen()
+
     def _fits(self, template: TemplateRef, reading: TemplateReading) -> bool:
         self._state.release(self._progress.now, "the template is approved")
         if reading.provider_id:
             self._state.template_ids[f"{template.name}:{template.language}"] = reading.provider_id
+        if reading.category:
+            self._state.template_categories[f"{template.name}:{template.language}"] = reading.category
         if reading.flow_missing:
             reason = f"{template.name} starts a flow and the plan names none"
         elif reading.variables is not None and reading.variables != len(template.variables):
@@ -167,6 +199,11 @@ class Holding:
         await self._hold_until(step, self._progress.now + pause, "the next try")
         self._state.needs_human = False
 
+    async def queue(self, step: Step, reason: str, pause: timedelta) -> None:
+        """Wait for another engagement of the person to end, as long as the step is worth sending."""
+        self._state.put_on_hold(self._progress.now, "queued", reason)
+        await self._hold_until(step, self._progress.now + pause, "another engagement of this person to end")
+
     async def _hold_until(self, step: Step, end: datetime, waiting_for: str) -> None:
         """Rest while listening; past the step's expiry the engagement ends EXPIRED without a send."""
         progress = self._progress
@@ -181,6 +218,7 @@ class Holding:
         progress = self._progress
         if not progress.is_settled() and progress.now >= min(step.expires, progress.ends_at):
             held = f"held by {self._state.hold.rule}" if self._state.hold else "not sent"
+            held = "paused" if self._state.pause is not None else held
             progress.settle(
                 EngagementOutcome.EXPIRED, "expired", f"{step.name} was {held} until it was not worth sending"
             )

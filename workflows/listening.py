@@ -1,35 +1,15 @@
 """Waits for the candidate: events, confirmation of ends, follow-ups, and silence that is a finding, not a guess."""
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from enum import StrEnum
-
 from domain.calls import EndConversation, RunQuestion
 from domain.events import FlowRunStatus
+from domain.following import Following, Move, NextMove
 from domain.outcomes import EngagementOutcome
-from domain.plans import FollowUp, SilenceEnd
+from domain.plans import SilenceEnd
 from domain.state import SendRecord, Stage
 from workflows.holding import Holding
 from workflows.progress import Progress
 from workflows.sending import Sending
 from workflows.steps import Step
-
-
-class Move(StrEnum):
-    """What happens when the present wait is over."""
-
-    FOLLOW_UP = "follow-up"
-    SILENCE = "silence"
-    FAILED_RUN = "failed-run"
-
-
-@dataclass(frozen=True)
-class NextMove:
-    """What is due, when, and how people read it."""
-
-    move: Move
-    at: datetime
-    waiting_for: str
 
 
 class Listening:
@@ -38,6 +18,7 @@ class Listening:
     def __init__(self, progress: Progress, holding: Holding, sending: Sending) -> None:
         self._progress, self._holding, self._sending = progress, holding, sending
         self._state = progress.state
+        self._following = Following(progress.engagement, progress.state)
 
     async def step(self) -> None:
         """Wait for the next thing that matters and act on it."""
@@ -45,44 +26,35 @@ class Listening:
         progress.reader().read_news()
         if self._state.unconfirmed_run:
             await self._confirm_end()
+        elif self._state.pause is not None and progress.now < progress.ends_at:
+            await self._holding.listen_while_paused()
         elif not progress.is_settled():
-            due = self._next_move()
+            due = self._following.next_move(progress.now)
             if progress.now < due.at:
                 await progress.wait(Stage.AWAITING_ANSWER, due.waiting_for, due.at)
             else:
                 await self._act(due)
 
-    def _next_move(self) -> NextMove:
-        plan, state = self._progress.engagement.plan, self._state
-        since = state.last_message_at or state.started_at
-        if state.failed_run_since is not None:
-            at = state.failed_run_since + self._progress.engagement.timing.failure_settle
-            return NextMove(Move.FAILED_RUN, at, "the failed flow run to explain itself")
-        if state.follow_ups_done < len(plan.follow_ups):
-            n = state.follow_ups_done + 1
-            at = since + plan.follow_ups[state.follow_ups_done].after
-            return NextMove(Move.FOLLOW_UP, at, f"an answer, else follow-up {n} of {len(plan.follow_ups)}")
-        at = min(since + plan.silence.after, self._progress.ends_at)
-        if self._no_run_can_answer():
-            at = min(at, self._progress.now)
-        then = "hand over" if plan.silence.then is SilenceEnd.HAND_OVER else "close as no reply"
-        return NextMove(Move.SILENCE, at, f"an answer, else {then}")
-
-    def _no_run_can_answer(self) -> bool:
-        """Every flow run of ours timed out at the provider, so waiting longer brings nothing."""
-        runs = [s.run_status for s in self._state.sends if s.with_flow]
-        return bool(runs) and all(status is FlowRunStatus.TIMED_OUT for status in runs)
-
     async def _act(self, due: NextMove) -> None:
         if due.move is Move.FAILED_RUN:
             self._progress.reader().give_up_on_failed_run()
             return
+        if due.move is Move.ANSWERED:
+            reason = "the candidate answered, and the plan has no more to ask"
+            self._progress.settle(EngagementOutcome.COMPLETED, "answered", reason)
+            return
+        if due.move is Move.FOLLOW_UP and self._skips(due.place):
+            return
+        if due.move is Move.FOLLOW_UP and await self._sending.windows.wait(self._follow_up_step(due)):
+            return  # what came while the window was closed is judged first
         await self._ask_before_judging()
         if self._progress.is_settled() or self._state.failed_run_since is not None:
             return
+        if self._state.pause is not None and self._progress.now < self._progress.ends_at:
+            return  # paused while the provider was asked: the step is due again after the pause
         if due.move is Move.FOLLOW_UP:
-            await self._follow_up(self._progress.engagement.plan.follow_ups[self._state.follow_ups_done])
-        else:
+            await self._follow_up(due)
+        elif self._following.next_move(self._progress.now).move is Move.SILENCE:  # else the provider told of a start
             self._judge_silence()
 
     async def _confirm_end(self) -> None:
@@ -107,19 +79,40 @@ class Listening:
         if run is not None and not progress.is_settled():
             progress.reader().take_run(run)
 
-    async def _follow_up(self, follow_up: FollowUp) -> None:
-        progress, n = self._progress, self._state.follow_ups_done + 1
+    def _skips(self, place: int) -> bool:
+        """Whether this follow-up is not to leave, by its condition or the budget; then the plan goes on without it."""
+        progress, objection = self._progress, self._following.objection(place)
+        if objection is not None:
+            progress.log(objection.rule, f"follow-up {place} skipped: {objection.reason}")
+            self._following.finish(place, progress.now)
+        return objection is not None
+
+    def _follow_up_step(self, due: NextMove) -> Step:
+        """The follow-up that is due; where it may have waited for a window, its expiry counts from when it was due."""
+        progress, plan = self._progress, self._progress.engagement.plan
+        its = plan.follow_ups[due.place - 1]
+        expires = (progress.now if plan.send_window is None else due.at) + (its.expires or plan.step_expiry)
+        return Step(
+            f"follow-up-{due.place}",
+            its.template,
+            its.flow,
+            min(expires, progress.ends_at),
+            objection=lambda: self._following.objection(due.place),
+        )
+
+    async def _follow_up(self, due: NextMove) -> None:
+        progress, follow_up = self._progress, self._progress.engagement.plan.follow_ups[due.place - 1]
+        if self._skips(due.place):  # what the provider, asked, has just told may change it
+            return
         if follow_up.flow is not None and progress.engagement.route.capabilities.one_live_run_per_thread:
             live = self._state.live_run()
             if live is not None and not await self._end_run(live):
                 return
-        expires = progress.now + progress.engagement.plan.step_expiry
-        step = Step(f"follow-up-{n}", follow_up.template, follow_up.flow, min(expires, progress.ends_at))
-        progress.log("follow-up", f"nothing came for {_spoken(follow_up.after)}: follow-up {n}")
+        step = self._follow_up_step(due)
+        progress.log("follow-up", f"{self._following.cause(due.place)}: follow-up {due.place}")
         await self._sending.deliver(step)
         if not progress.is_settled():
-            self._state.follow_ups_done = n
-            self._state.last_message_at = progress.now
+            self._following.finish(due.place, progress.now)
 
     async def _end_run(self, live: SendRecord) -> bool:
         """Cancel the live run so that a new one can start. False when it turned out to have ended well meanwhile."""
@@ -158,10 +151,3 @@ class Listening:
         opening = progress.engagement.plan.opening
         expires = max(progress.ends_at, progress.now + progress.engagement.plan.step_expiry)
         return Step(name, opening.template, opening.flow, expires)
-
-
-def _spoken(length: timedelta) -> str:
-    days, rest = divmod(int(length.total_seconds()), 86400)
-    hours, rest = divmod(rest, 3600)
-    parts = [f"{days} d" if days else "", f"{hours} h" if hours else "", f"{rest} s" if rest else ""]
-    return " ".join(filter(None, parts)) or "a moment"

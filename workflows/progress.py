@@ -21,7 +21,10 @@ from workflows.story import current_details
 
 Answer = TypeVar("Answer")
 
-WAITS = (Stage.HELD, Stage.RECONCILING, Stage.AWAITING_ANSWER, Stage.CLOSED)
+MARKETING_APART = "marketing-apart"
+"""Engagements that ended by an opt-out from marketing under the release before it stay ended."""
+
+WAITS = (Stage.HELD, Stage.RECONCILING, Stage.AWAITING_ANSWER, Stage.PAUSED, Stage.CLOSED)
 """Stages that last, so that people look for them."""
 
 
@@ -33,6 +36,8 @@ class Progress:
         self.calls = Calls(engagement.timing)
         self.waiting_for = ""
         self.until: datetime | None = None
+        self._asked: tuple[Stage, str, datetime | None] | None = None
+        """What was last to be shown; while an operator's pause is in force that is shown in its place."""
 
     @property
     def now(self) -> datetime:
@@ -57,7 +62,7 @@ class Progress:
 
     def reader(self) -> Reader:
         """A reader for this instant."""
-        return Reader(self.engagement, self.state, self.now)
+        return Reader(self.engagement, self.state, self.now, lambda: workflow.patched(MARKETING_APART))
 
     def log(self, rule: str, text: str) -> None:
         """Add a line to the decision log."""
@@ -89,8 +94,17 @@ class Progress:
             self._cancelled()
         self.reader().read_news()
 
-    async def finish(self, handle: ActivityHandle[Answer], *, recall: bool = True) -> Answer:
+    async def finish(
+        self,
+        handle: ActivityHandle[Answer],
+        *,
+        recall: bool = True,
+        leaves_us: bool = False,
+        unwanted: Callable[[], bool] = lambda: False,
+    ) -> Answer:
         """Await an activity while listening. With ``recall`` it is cancelled as soon as the outcome is decided.
+
+        What ``leaves_us`` is cancelled when the engagement is paused as well, and everything when it is ``unwanted``.
 
         Raises ActivityError as the activity ended.
         """
@@ -104,7 +118,9 @@ class Progress:
                 # Conditions are looked at when all that is ready has run, its handle included.
                 await workflow.wait_condition(lambda: True)
             self.reader().read_news()
-            if recall and self.is_settled() and not recalled and not handle.done():
+            self._show_again_if_paused_or_resumed()
+            to_recall = (recall and self.is_settled()) or (leaves_us and self.state.pause is not None) or unwanted()
+            if to_recall and not recalled and not handle.done():
                 handle.cancel()
                 recalled = True
         return await handle
@@ -114,10 +130,18 @@ class Progress:
 
         An upsert is a billed action and a history event, and a step that takes a second is nobody's query.
         """
+        self._asked = (stage, waiting_for, end)
+        if self.state.pause is not None:
+            stage = Stage.PAUSED
         self.state.stage, self.waiting_for, self.until = stage, waiting_for, end
         workflow.set_current_details(current_details(self.engagement, self.state, waiting_for, end))
-        if stage in WAITS:
+        if stage in WAITS or workflow.info().typed_search_attributes.get(attributes.STAGE) == Stage.PAUSED.value:
             self._make_findable(stage, end)
+
+    def _show_again_if_paused_or_resumed(self) -> None:
+        is_shown = self.state.stage is Stage.PAUSED
+        if self._asked is not None and not self.is_settled() and is_shown is not (self.state.pause is not None):
+            self.show(*self._asked)
 
     def _make_findable(self, stage: Stage, end: datetime | None) -> None:
         known = workflow.info().typed_search_attributes

@@ -3,15 +3,17 @@
 from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
+from domain.following import Following
 from domain.ids import engagement_workflow_id, send_key
 from domain.outcomes import EngagementOutcome
 from domain.sends import LedgerState, Send, SendFailure
 from domain.state import SendRecord, Stage
-from workflows.endings import SendEnding, failure_in, is_told_unknown, send_ending
+from workflows.endings import SendEnding, failure_in, is_told_unknown, send_ending, was_recalled
 from workflows.holding import Holding
 from workflows.progress import Progress
 from workflows.reconciling import Reconciling
 from workflows.steps import Step
+from workflows.windows import CAPPED, OUTSIDE_WINDOW, Windows
 
 PATCH = "ask-ledger-first"
 """Engagements that lost an answer under the release before it did not ask the ledger."""
@@ -23,10 +25,12 @@ class Sending:
     def __init__(self, progress: Progress, holding: Holding) -> None:
         self._progress, self._holding, self._state = progress, holding, progress.state
         self._reconciling = Reconciling(progress, holding)
+        self.windows = Windows(progress, holding)
+        self._following = Following(progress.engagement, progress.state)
 
     async def deliver(self, step: Step, *, template_checked: bool = False) -> bool:
         """Send the step's message once. True when the provider has it; False when the outcome is decided, or when the
-        step is a follow-up that nobody could prove sent before it expired.
+        step is a follow-up that must not leave any more, or that nobody could prove sent before it expired.
         """
         record = self._state.send_of_step(step.name) or self._intend(step, 1)
         while not self._progress.is_settled():
@@ -43,14 +47,32 @@ class Sending:
                     record = self._intend(step, record.n + 1)  # the key is spent, and the message is known unsent
                     continue
                 case _:
-                    if not self._holding.expire_if_due(step):
-                        await self._try(record, step, template_checked=template_checked)
-                        template_checked = False
+                    if not await self._go(record, step, template_checked=template_checked):
+                        break
+                    template_checked = False
             if self._state.resend_wanted and record.state is LedgerState.UNKNOWN:
                 record = self._intend(step, record.n + 1)
             self._state.resend_wanted = False
         await self._reconciling.record(record, record.state)
         return record.state is LedgerState.SENT
+
+    async def _go(self, record: SendRecord, step: Step, *, template_checked: bool) -> bool:
+        """Try once, unless it is paused or no longer worth sending. False when it must not leave any more."""
+        was_paused = await self._holding.wait_out_pause(step)
+        if await self._is_dropped(step):
+            return False
+        if not self._holding.expire_if_due(step):
+            await self._try(record, step, template_checked=template_checked and not was_paused)
+        return True
+
+    async def _is_dropped(self, step: Step) -> bool:
+        """Whether the step must not leave any more, by its condition or the budget. Who waits at a gate leaves it."""
+        objection = None if self._progress.is_settled() else step.objection()
+        if objection is not None:
+            self._progress.log(objection.rule, f"{step.name} skipped before it left: {objection.reason}")
+            self._state.hold, self._state.needs_human = None, False
+            await self._holding.gates.leave()
+        return objection is not None
 
     def _intend(self, step: Step, n: int) -> SendRecord:
         engagement = self._progress.engagement
@@ -68,15 +90,25 @@ class Sending:
 
     async def _try(self, record: SendRecord, step: Step, *, template_checked: bool) -> None:
         progress = self._progress
-        if not template_checked and not await self._holding.ensure_template(step):
-            return
-        await self._holding.gates.confirm_end()
+        was_held = await self.windows.wait(step)
+        if was_held:
+            await self.windows.ask_again(step)
         if progress.is_settled():
             return
+        if (was_held or not template_checked) and not await self._holding.ensure_template(step):
+            return
+        await self._holding.gates.confirm_end()
+        if progress.is_settled() or self._state.pause is not None or not self.windows.is_open() or step.objection():
+            return  # a window that closed while the template was waited for is waited for next
+        record.price = self._following.price(step.template)
         budget = min(step.expires - progress.now, progress.engagement.timing.send_budget)
         progress.show(Stage.OPENING, f"{step.name} to leave through {progress.engagement.route.line}", step.expires)
         try:
-            receipt = await progress.finish(progress.calls.send(self._request(record, step), budget))
+            receipt = await progress.finish(
+                progress.calls.send(self._request(record, step), budget),
+                leaves_us=True,
+                unwanted=lambda: step.objection() is not None,
+            )
         except ActivityError as error:
             await self._take_ending(record, step, error)
         else:
@@ -103,6 +135,8 @@ class Sending:
             template=self._progress.with_id(step.template),
             parameters=tuple((name, variables.get(name, "")) for name in step.template.variables),
             flow=step.flow,
+            zone=engagement.zone,
+            not_after=self.windows.closes_at(),
             at=now,
         )
 
@@ -111,7 +145,7 @@ class Sending:
         match send_ending(error):
             case SendEnding.NOT_SENT:
                 record.state = LedgerState.NOT_SENT
-                if progress.is_settled():
+                if progress.is_settled() or was_recalled(error):
                     progress.log("recalled", f"{step.name}: recalled before it left")
                     return
                 self._holding.hold_for(failure, needs_human=False)
@@ -147,7 +181,11 @@ class Sending:
                 self._progress.settle(EngagementOutcome.OPTED_OUT, failure.code, "opted out before the message left")
             case "template":
                 self._progress.log(failure.code, f"{step.name}: {failure.reason}; it is looked at again")
+            case str(code) if code in (OUTSIDE_WINDOW, CAPPED):
+                await self.windows.refused(step, failure)
             case "held" if await self._holding.wait_with_others(step, failure, error):
+                pass
+            case "paused" if await self._holding.wait_for_resume(step, failure):
                 pass
             case "paused" | "held":
                 self._state.put_on_hold(self._progress.now, failure.code, failure.reason)

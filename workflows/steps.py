@@ -1,12 +1,26 @@
 """One step of a plan on its way to the candidate."""
 
+from collections.abc import Callable
 from datetime import datetime
 
+from domain.following import Objection
 from domain.plans import FlowRef, TemplateRef
 
 
 class Step:
-    """What is to be sent, and until when it is worth sending."""
+    """What is to be sent, and until when it is worth sending.
 
-    def __init__(self, name: str, template: TemplateRef, flow: FlowRef | None, expires: datetime) -> None:
+    ``objection`` is asked at the moment when it leaves: why it must not leave any more, None when it may.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        template: TemplateRef,
+        flow: FlowRef | None,
+        expires: datetime,
+        *,
+        objection: Callable[[], Objection | None] = lambda: None,
+    ) -> None:
         self.name, self.template, self.flow, self.expires = name, template, flow, expires
+        self.objection = objection

@@ -3,8 +3,9 @@
 from datetime import datetime
 
 from domain.engagements import Engagement
+from domain.following import Following
 from domain.ids import engagement_workflow_id
-from domain.snapshot import EngagementSnapshot, HoldView, SendView
+from domain.snapshot import EngagementSnapshot, HoldView, PauseView, SendView
 from domain.state import EngagementState
 
 LAST_DECISIONS = 8
@@ -20,6 +21,9 @@ def current_details(engagement: Engagement, state: EngagementState, waiting_for:
         lines.append(f"**{state.settlement.outcome}** by `{state.settlement.rule}`: {state.settlement.reason}")
     elif waiting_for:
         lines.append(f"Waiting for: {waiting_for}" + (f", until {instant(end)}" if end else ""))
+    if state.pause is not None:
+        pause = state.pause
+        lines.append(f"**Paused** since {instant(pause.since)} by {pause.actor}: {pause.reason}")
     if state.hold is not None:
         lines.append(f"**Held** since {instant(state.hold.since)} by `{state.hold.rule}`: {state.hold.reason}")
         if state.hold.gate:
@@ -51,7 +55,7 @@ def snapshot(
     engagement: Engagement, state: EngagementState, waiting_for: str, end: datetime | None
 ) -> EngagementSnapshot:
     """Where the engagement stands, as programs read it."""
-    hold = state.hold
+    hold, pause = state.hold, state.pause
     return EngagementSnapshot(
         workflow_id=engagement_workflow_id(engagement.tenant, engagement.reference),
         tenant=engagement.tenant,
@@ -60,6 +64,7 @@ def snapshot(
         line=engagement.route.line,
         stage=state.stage.value,
         hold=HoldView(rule=hold.rule, reason=hold.reason, since=hold.since, gate=hold.gate) if hold else None,
+        pause=PauseView(actor=pause.actor, reason=pause.reason, since=pause.since) if pause else None,
         waiting_for="" if state.settlement else waiting_for,
         until=None if state.settlement else end,
         sends=tuple(
@@ -81,5 +86,5 @@ def snapshot(
         decisions=tuple(state.decisions),
         settlement=state.settlement,
         needs_human=state.needs_human,
-        follow_ups_left=max(len(engagement.plan.follow_ups) - state.follow_ups_done, 0),
+        follow_ups_left=Following(engagement, state).left(),
     )

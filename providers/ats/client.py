@@ -91,7 +91,7 @@ def _signer(tenant: str, secret: SecretStr) -> Webhook:
 
 
 def _payload(notice: AtsNotice) -> dict[str, JsonValue]:
-    data: dict[str, JsonValue] = notice.result.model_dump(mode="json")
+    data: dict[str, JsonValue] = notice.about.model_dump(mode="json")
     return {"type": notice.event_type, "timestamp": notice.at.isoformat().replace("+00:00", "Z"), "data": data}
 
 

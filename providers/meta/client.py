@@ -48,6 +48,7 @@ CAPABILITIES = Capabilities(
     free_form_window=True,
     one_live_run_per_thread=False,
     confirms_ends=False,
+    tells_starts=False,
 )
 
 

@@ -46,6 +46,7 @@ CAPABILITIES = Capabilities(
     free_form_window=False,
     one_live_run_per_thread=False,
     confirms_ends=False,
+    tells_arrivals=False,
 )
 
 NOT_BY_API = "Truora makes outbounds in its dashboard only: make it there, and name its id in the plan"

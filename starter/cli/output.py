@@ -120,6 +120,9 @@ def print_view(view: EngagementView, *, with_answers: bool) -> None:
 
 def _standing(snapshot: EngagementSnapshot) -> list[tuple[str, str]]:
     facts = [("waits for", snapshot.waiting_for), ("until", instant(snapshot.until))]
+    if snapshot.pause is not None:
+        pause = snapshot.pause
+        facts.append(("paused", f"by {pause.actor}: {pause.reason} (since {instant(pause.since)})"))
     if snapshot.hold is not None:
         hold = snapshot.hold
         facts.append(("held", f"{hold.rule}: {hold.reason} (since {instant(hold.since)})"))

@@ -11,8 +11,14 @@ from domain.topology import Topology
 from gateway.desk import InboxService
 from runtime.processes import open_process
 from runtime.settings import LogLevel, MetricsSettings, Settings, load_settings
+from starter.bulk import BulkService
+from starter.contacts import ContactService
+from starter.deployments import DeploymentService
+from starter.engine import Engine
 from starter.gates import GateService
-from starter.parts import gates_of, service_of, templates_of
+from starter.letters import AtsService
+from starter.parts import ats_of, contacts_of, gates_of, service_of, templates_of
+from starter.pauses import PauseService
 from starter.service import EngagementService
 from starter.templates import TemplateService
 
@@ -26,6 +32,43 @@ class Session:
     gates: GateService | None = None
     templates: TemplateService | None = None
     inbox: InboxService | None = None
+    pauses: PauseService | None = None
+    bulk: BulkService | None = None
+    deployments: DeploymentService | None = None
+    contacts: ContactService | None = None
+    ats: AtsService | None = None
+    build_id: str | None = None
+    """The release that this installation's workers are, where the settings say so."""
+
+    def at_contacts(self) -> ContactService:
+        """Leave to write to people. Raises ``SetupError`` in a session that was opened without."""
+        if self.contacts is None:
+            raise SetupError("this session has no contacts")
+        return self.contacts
+
+    def at_ats(self) -> AtsService:
+        """What goes between us and tenants' systems. Raises ``SetupError`` in a session that was opened without."""
+        if self.ats is None:
+            raise SetupError("this session has nothing of tenants' systems")
+        return self.ats
+
+    def at_pauses(self) -> PauseService:
+        """Pauses of tenants and lines. Raises ``SetupError`` in a session that was opened without."""
+        if self.pauses is None:
+            raise SetupError("this session has no pauses")
+        return self.pauses
+
+    def at_bulk(self) -> BulkService:
+        """Commands for many. Raises ``SetupError`` in a session that was opened without."""
+        if self.bulk is None:
+            raise SetupError("this session has no bulk commands")
+        return self.bulk
+
+    def at_deployments(self) -> DeploymentService:
+        """Releases of the workers. Raises ``SetupError`` in a session that was opened without."""
+        if self.deployments is None:
+            raise SetupError("this session knows no releases")
+        return self.deployments
 
     def at_inbox(self) -> InboxService:
         """The inbox. Raises ``SetupError`` in a session that was opened without."""
@@ -71,7 +114,19 @@ async def open_session() -> AsyncIterator[Session]:
     """A session as the environment says. Raises ``SetupError``, ``BadInput`` (topology) and ``StoreUnavailable``."""
     async with open_process(_quiet(load_settings()), lazy=True) as parts:
         inbox = InboxService.on(parts.stores, parts.topology)
-        yield Session(service_of(parts), parts.topology, gates_of(parts), templates_of(parts), inbox)
+        yield Session(
+            service_of(parts),
+            parts.topology,
+            gates_of(parts),
+            templates_of(parts),
+            inbox,
+            pauses=PauseService(parts.stores.holds, gates_of(parts), parts.topology),
+            bulk=BulkService(Engine(parts.client)),
+            deployments=DeploymentService(parts.client),
+            contacts=contacts_of(parts),
+            ats=ats_of(parts),
+            build_id=parts.settings.worker.build_id,
+        )
 
 
 def _quiet(settings: Settings) -> Settings:

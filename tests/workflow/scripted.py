@@ -74,9 +74,12 @@ class ScriptedProvider:
     """Reached and go-on: the request is held up before, or its answer after, the message reached the phone."""
     pause_message: tuple[asyncio.Event, asyncio.Event] | None = None
     """The same for a message without a flow, before it reached the phone."""
+    pause_at: dict[str, tuple[asyncio.Event, asyncio.Event]] = field(default_factory=dict)
+    """The same for requests that send nothing, by their names in ``requests``, before they are answered."""
 
     async def read_template(self, template: TemplateRef, flow: FlowRef | None) -> TemplateReading:
         self.requests.append("read_template")
+        await _held_up(self.pause_at.get("read_template"))
         if template.name in self.shut:
             return TemplateReading(template_status=self.shut[template.name], provider_id=template.id)
         told = self.templates.pop(0) if self.templates else TemplateStatus.APPROVED
@@ -101,6 +104,7 @@ class ScriptedProvider:
 
     async def open_thread(self, address: str) -> MessageThread:
         self.requests.append("open_thread")
+        await _held_up(self.pause_at.get("open_thread"))
         return MessageThread(thread_id="thread-1")
 
     async def trigger_flow(self, send: Send, names: SendNames) -> SendReceipt:
@@ -119,6 +123,7 @@ class ScriptedProvider:
 
     async def read_flow_run(self, run_id: str) -> FlowRun:
         self.requests.append("read_flow_run")
+        await _held_up(self.pause_at.get("read_flow_run"))
         self._raise(self.read_endings)
         if run_id not in self.runs:
             raise ProviderRejected("no such run", code="404")

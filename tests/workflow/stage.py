@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -10,17 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from temporalio.client import WorkflowHandle
+from temporalio.common import SearchAttributePair, TypedSearchAttributes
 from temporalio.testing import TimeSkipper
 
 from domain import names
 from domain.calls import Command, CommandResult
+from domain.caps import Caps
 from domain.contacts import Candidate, Consent, phone_alias
 from domain.engagements import Engagement, Route, Timing
 from domain.events import EventBody, FlowRunChanged, FlowRunStatus, ProviderEvent, ProviderEvents, Ties
 from domain.gates import GateSnapshot
 from domain.ids import ENGAGEMENTS_QUEUE, engagement_workflow_id
 from domain.outcomes import EngagementResult
-from domain.plans import FlowRef, FollowUp, Opening, Plan, Silence, TemplateRef
+from domain.plans import FlowRef, Opening, Plan, Silence, TemplateRef
 from domain.ports import TemplateSpecifications
 from domain.snapshot import EngagementSnapshot
 from domain.topology import Account, Line, Tenant, Topology
@@ -32,6 +34,7 @@ from store.stores import Stores
 from tests.calendar import Calendar
 from tests.workflow.scripted import HeardNotices, OneAccount, ScriptedProvider
 from worker import Workers
+from workflows import search_attributes as found_by
 from workflows.engagement import EngagementWorkflow
 
 TEMPLATE = TemplateRef(name="intake_v1", language="nl", id="template-1", variables=("first_name",))
@@ -44,13 +47,13 @@ Handle = WorkflowHandle[Any, EngagementResult]
 GateHandle = WorkflowHandle[Any, Any]
 
 
-def plan(*, follow_ups: tuple[FollowUp, ...] = (), silence: str = "3d", then: str = "close", **more: object) -> Plan:
+def plan(*, follow_ups: Sequence[object] = (), silence: str = "3d", then: str = "close", **more: object) -> Plan:
     """A plan with an opening flow; whatever else it has is given."""
     return Plan.model_validate(
         {
             "name": "intake",
             "opening": Opening(template=TEMPLATE, flow=FLOW),
-            "follow_ups": follow_ups,
+            "follow_ups": tuple(follow_ups),
             "silence": Silence.model_validate({"after": silence, "then": then}),
             **more,
         }
@@ -134,6 +137,8 @@ class Stage:
     line: str
     workers: Workers
     topology: Topology
+    caps: dict[str, Caps]
+    """What the worker reads at each send, by tenant: a test may change it."""
     played: list[Handle] = field(default_factory=list)
 
     async def play(
@@ -167,6 +172,13 @@ class Stage:
             args=[engagement, None],
             id=engagement_workflow_id("acme", reference),
             task_queue=ENGAGEMENTS_QUEUE,
+            search_attributes=TypedSearchAttributes(
+                [
+                    SearchAttributePair(found_by.TENANT, engagement.tenant),
+                    SearchAttributePair(found_by.LINE, engagement.route.line),
+                    SearchAttributePair(found_by.PLAN, engagement.plan.name),
+                ]
+            ),
         )
         self.played.append(handle)
         return Play(self, handle, engagement)
@@ -180,6 +192,7 @@ class Stage:
             line=engagement.route.line,
             account=engagement.route.account,
             provider=engagement.route.provider,
+            job=engagement.job,
             plan=engagement.plan.name,
             fingerprints={"reference": engagement.reference},
             created_at=now,
@@ -194,6 +207,7 @@ async def open_stage(
     provider: ScriptedProvider,
     *,
     engagements: bool = True,
+    line_rate: float = 10_000,
     specifications: TemplateSpecifications | None = None,
 ) -> AsyncIterator[Stage]:
     """Open a store, start the workers of one account with one line; without ``engagements`` nobody runs workflows."""
@@ -205,17 +219,18 @@ async def open_stage(
                 slug=line, provider="scripted", credential="env:UNUSED", webhook_secrets=("env:UNUSED",), rate=10_000
             ),
         ),
-        lines=(Line(slug=line, account=line, tenants=("acme",), rate=10_000),),
+        lines=(Line(slug=line, account=line, tenants=("acme",), rate=line_rate),),
     )
     async with AsyncExitStack() as stack:
         url = f"sqlite:///{directory / 'store.sqlite3'}"
         await asyncio.to_thread(upgrade, url)
         stores = await stack.enter_async_context(Stores.open(url, KeyRing.generate()))
         ats = HeardNotices()
-        workers = Workers(skipper.client, stores, OneAccount(provider), ats, WorkerSettings(), specifications)
+        caps: dict[str, Caps] = {}
+        workers = Workers(skipper.client, stores, OneAccount(provider), ats, WorkerSettings(), specifications, caps)
         if engagements:
             await stack.enter_async_context(workers.polling(topology))
         else:
-            await stack.enter_async_context(workers.line(line, 10_000))
+            await stack.enter_async_context(workers.line(line, line_rate))
             await stack.enter_async_context(workers.lookups(line, 10_000))
-        yield Stage(skipper, stores, provider, ats, Calendar(skipper), line, workers, topology)
+        yield Stage(skipper, stores, provider, ats, Calendar(skipper), line, workers, topology, caps)

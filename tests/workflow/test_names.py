@@ -52,8 +52,10 @@ def test_every_activity_has_the_name_that_open_engagements_know() -> None:
 def test_the_workflow_and_its_messages_have_the_names_that_open_engagements_know() -> None:
     definition = _Definition.must_from_class(EngagementWorkflow)
     assert definition.name == "candidate-engagement"
-    assert set(definition.signals) == {"provider-events", "gate-decision"}
-    assert set(definition.updates) == {"stop", "hand-over", "resolve-send", "resend"}
+    assert set(definition.signals) == {"provider-events", "gate-decision", "contact-changed"}
+    assert set(definition.updates) == {
+        *("stop", "hand-over", "resolve-send", "resend", "pause", "resume", "mark-answered", "ats-status"),
+    }
     assert set(definition.queries) == {"snapshot"}
 
 

@@ -4,8 +4,10 @@ import asyncio
 
 from prometheus_client import CollectorRegistry
 
+from gateway.ats import AtsParts
 from gateway.process import GatewayParts, Ports, run_gateway
 from gateway.reading import Receiving
+from providers.ats.inbound import ats_readers
 from providers.registry import build_readers
 from runtime.processes import ProcessParts, open_process
 from runtime.secrets import resolve
@@ -38,11 +40,13 @@ def gateway_parts(parts: ProcessParts) -> GatewayParts:
         )
         for account in topology.accounts
     ]
+    service, stores = service_of(parts), parts.stores
     return GatewayParts(
-        stores=parts.stores,
+        stores=stores,
         accounts=accounts,
-        rest=create_rest_app(service_of(parts), tokens_of(topology, resolve), parts.stores.idempotency),
+        rest=create_rest_app(service, tokens_of(topology, resolve), stores.idempotency, told=stores.told),
         temporal=parts.client,
+        ats=AtsParts(ats_readers(topology, resolve), service),
         ports=Ports(wanted.webhook_host, wanted.webhook_port, wanted.rest_host, wanted.rest_port),
         registry=CollectorRegistry(),
     )

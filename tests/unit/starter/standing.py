@@ -6,7 +6,8 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 from domain import names
-from domain.calls import Command, CommandResult, ResolveSend
+from domain.ats import AtsStatus
+from domain.calls import Command, CommandResult, MarkAnswered, ResolveSend
 from domain.engagements import Engagement
 from domain.outcomes import Decision
 from domain.sends import LedgerState
@@ -46,9 +47,30 @@ class StandingEngagement:
     def resolve_send(self, command: ResolveSend) -> CommandResult:
         return self._done(names.RESOLVE_SEND, command)
 
+    @workflow.update(name=names.ATS_STATUS)
+    def ats_status(self, command: AtsStatus) -> CommandResult:
+        return self._done(f"{names.ATS_STATUS} {command.status}", command)
+
     @workflow.update(name=names.RESEND)
     def resend(self, command: Command) -> CommandResult:
         return self._done(names.RESEND, command)
+
+    @workflow.update(name=names.PAUSE)
+    def pause(self, command: Command) -> CommandResult:
+        return self._done(names.PAUSE, command)
+
+    @workflow.update(name=names.RESUME)
+    def resume(self, command: Command) -> CommandResult:
+        return self._done(names.RESUME, command)
+
+    @resume.validator
+    def _may_resume(self, command: Command) -> None:
+        raise ApplicationError("it is not paused", type=names.NOT_ALLOWED)
+
+    @workflow.update(name=names.MARK_ANSWERED)
+    def mark_answered(self, command: MarkAnswered) -> CommandResult:
+        self.stopped = command
+        return self._done(names.MARK_ANSWERED, command).model_copy(update={"text": f"{len(command.answers)} answers"})
 
     @resend.validator
     def _may_resend(self, command: Command) -> None:

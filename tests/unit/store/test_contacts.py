@@ -114,8 +114,10 @@ async def test_the_last_inbound_never_goes_back(stores: Stores) -> None:
         (OptOutScope.TENANT, "other", False),
         (OptOutScope.LINE, "nl-1", True),
         (OptOutScope.LINE, "be-1", False),
-        (OptOutScope.JOB, "nurse", True),
-        (OptOutScope.JOB, "cook", False),
+        (OptOutScope.JOB, "acme:nurse", True),
+        (OptOutScope.JOB, "acme:cook", False),
+        (OptOutScope.JOB, "globex:nurse", False),
+        (OptOutScope.MARKETING, "nl-1", False),
     ],
 )
 async def test_an_opt_out_reaches_as_far_as_its_scope(

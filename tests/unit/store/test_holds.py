@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sqlalchemy import create_engine
 
 from domain.holds import HoldRow
+from domain.ids import paused_scope
 from store.holds import Pause, PauseScope, hold_within
 from store.stores import Stores
 from store.tables import holds
@@ -128,3 +129,27 @@ async def test_pauses_are_listed_until_they_are_lifted(stores: Stores) -> None:
     assert await stores.holds.pauses() == (pause,)
     await stores.holds.resume(PauseScope.LINE, "nl-1")
     assert await stores.holds.pauses() == ()
+
+
+async def test_a_pause_stands_under_its_own_key_with_who_and_why_until_it_is_resumed(stores: Stores) -> None:
+    key = paused_scope("tenant", "acme")
+    assert await stores.holds.standing([key], NOON) is None
+    await stores.holds.pause(
+        Pause(scope=PauseScope.TENANT, scope_value="acme", reason="contract", actor="kim", at=NOON)
+    )
+    stands = await stores.holds.standing([LINE, key], NOON + HOUR)
+    assert stands is not None
+    assert (stands.scope_key, stands.until, stands.actor, stands.at) == (key, None, "kim", NOON)
+    assert stands.reason == "tenant acme is paused since 2026-03-02T12:00:00+00:00 by kim: contract"
+    assert await stores.holds.standing([paused_scope("line", "acme")], NOON) is None
+    await stores.holds.resume(PauseScope.TENANT, "acme")
+    assert await stores.holds.standing([key], NOON) is None
+
+
+async def test_a_gate_that_opens_lifts_no_pause(stores: Stores) -> None:
+    key = paused_scope("line", "nl-1")
+    pause = Pause(scope=PauseScope.LINE, scope_value="nl-1", reason="complaint", actor="kim", at=NOON)
+    await stores.holds.pause(pause)
+    await stores.holds.let_try(key, "engagement:acme:a-1")
+    await stores.holds.lift(key)
+    assert await stores.holds.pauses() == (pause,), "only a resume does: a pause that was set anew meanwhile counts"

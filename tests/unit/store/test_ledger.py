@@ -125,7 +125,7 @@ FORBIDDEN: list[tuple[str, Scope, Stop]] = [
     ("opted-out", Scope.RECIPIENT, _opt_out(OptOutScope.ALL, "")),
     ("opted-out", Scope.RECIPIENT, _opt_out(OptOutScope.TENANT, "acme")),
     ("opted-out", Scope.RECIPIENT, _opt_out(OptOutScope.LINE, "nl-1")),
-    ("opted-out", Scope.RECIPIENT, _opt_out(OptOutScope.JOB, "nurse")),
+    ("opted-out", Scope.RECIPIENT, _opt_out(OptOutScope.JOB, "acme:nurse")),
     ("paused", Scope.MESSAGE, _pause(PauseScope.TENANT, "acme")),
     ("paused", Scope.LINE, _pause(PauseScope.LINE, "nl-1")),
     ("held", Scope.ACCOUNT, _hold(account_scope("main"))),
@@ -137,7 +137,7 @@ FORBIDDEN: list[tuple[str, Scope, Stop]] = [
 ELSEWHERE: list[Stop] = [
     _opt_out(OptOutScope.TENANT, "other"),
     _opt_out(OptOutScope.LINE, "be-1"),
-    _opt_out(OptOutScope.JOB, "cook"),
+    _opt_out(OptOutScope.JOB, "acme:cook"),
     _opt_out(OptOutScope.JOB, ""),
     _pause(PauseScope.TENANT, "nl-1"),
     _pause(PauseScope.LINE, "acme"),

@@ -70,6 +70,11 @@ _OLD_ROWS = (
         " VALUES (1, 'meta', 'main', 'd-1', 'text', 'pending', 'engagement:acme:a-1', CURRENT_TIMESTAMP)"
     ),
     (
+        "INSERT INTO sends (key, workflow_id, tenant, account, line, step, n, contact_id, state, attempt, reference,"
+        " flow_token, suppress, claimed_at) VALUES ('k-1', 'engagement:acme:a-1', 'acme', 'main', 'nl-1', 'opening', 1,"
+        " 'c-1', 'sent', 1, 'att_1', 'ft_1', false, CURRENT_TIMESTAMP)"
+    ),
+    (
         "INSERT INTO inbox_relays (workflow_id, wanted_at, not_before, failures, one_by_one)"
         " VALUES ('engagement:acme:a-1', CURRENT_TIMESTAMP, CURRENT_TIMESTAMP, 0, false)"
     ),
@@ -87,6 +92,8 @@ def _outlives(url: str) -> None:
         asked = connection.exec_driver_sql("SELECT asked_category, heard_at FROM template_states").all()
         events = connection.exec_driver_sql("SELECT id, workflow_id FROM inbox_events").all()
         relays = connection.exec_driver_sql("SELECT workflow_id FROM inbox_relays").all()
+        uncounted = connection.exec_driver_sql("SELECT key FROM sends WHERE left_at IS NULL OR left_at <> claimed_at")
+        assert uncounted.all() == [], "what was sent before caps existed counts in them"
         assert [tuple(row) for row in (*asked, *events, *relays)] == [
             ("UTILITY", None),
             (1, "engagement:acme:a-1"),
