@@ -128,7 +128,7 @@ def _by_address(sighting: Sighting, found: Findings) -> Attribution | None:
 
 
 def _is_nameless(send: SendTie) -> bool:
-    """Whether nobody has told the provider's ids of a send yet. A person may have said that it was sent, without them."""
+    """Whether nobody has told a send's ids at the provider yet; a person may have said that it left, without them."""
     return send.state in (*_NAMELESS, LedgerState.SENT) and not (send.run_id or send.session_id)
 
 

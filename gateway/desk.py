@@ -110,7 +110,7 @@ class InboxService:
             raise NotAllowed(f"Event {event_id} is {entry.state}: only what is {states} can be tried again")
         if entry.event is None:
             raise NotAllowed(f"Event {event_id} cannot be opened: it was erased, or its master key is not given here")
-        sighting = self._sighting(entry.event)
+        sighting = self._sighting(entry.event).settled(may_weaken=entry.may_weaken)
         found = await self.correlations.find(entry.account, [sighting])
         lines = tuple(line.slug for line in self.topology.lines_of(entry.account))
         placement = place(entry.event, sighting, found, lines)
