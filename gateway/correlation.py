@@ -49,8 +49,8 @@ def may_tie_weakly(event: ProviderEvent) -> bool:
     return not event.ties.run_id and not isinstance(event.body, FormAnswered | FlowRunChanged)
 
 
-def attribute(sighting: Sighting, found: Findings) -> Attribution:
-    """Judge one event by what the store found for it."""
+def attribute(sighting: Sighting, found: Findings, heard_on: str = "") -> Attribution:
+    """Judge one event by what the store found for it. ``heard_on``: the line that it came to, where that is known."""
     exact = _by_exact_ties(sighting, found)
     if exact is not None:
         return exact
@@ -59,7 +59,7 @@ def attribute(sighting: Sighting, found: Findings) -> Attribution:
     if not sighting.may_weaken:
         return Attribution(EventState.UNMATCHED, "no-tie")
     for judge in (_by_lost_answer, _by_lost_session, _by_thread, _by_address):
-        weak = judge(sighting, found)
+        weak = judge(sighting, found.on_line(heard_on) if heard_on else found)
         if weak is not None:
             return weak
     return Attribution(EventState.UNMATCHED, "no-tie")
