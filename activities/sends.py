@@ -7,6 +7,7 @@ from temporalio import activity
 
 from activities.failures import application_error, failure_of
 from activities.scopes import Reach, ScopeHolds, logical_now
+from activities.spacing import Spacing
 from activities.unbroken import unbroken
 from domain import names
 from domain.errors import (
@@ -36,6 +37,11 @@ class SendActivities:
     ) -> None:
         self._accounts, self._ledger, self._limit = accounts, ledger, request_limit
         self._scopes = ScopeHolds(holds)
+        self._spacing: dict[str, Spacing] = {}
+
+    def space(self, line: str, rate: float) -> None:
+        """Let no more than ``rate`` requests a second leave through a line. This process alone sends through it."""
+        self._spacing[line] = Spacing(rate)
 
     @activity.defn(name=names.TRIGGER_FLOW)
     async def trigger_flow(self, send: Send) -> SendReceipt:
@@ -61,6 +67,8 @@ class SendActivities:
             raise application_error(refused) from None
         if claim.earlier is not None:
             return claim.earlier
+        if send.line in self._spacing:
+            await self._spacing[send.line].turn()
         if self._is_too_late():
             late = ProviderUnavailable("the worker was held up before the request; nothing was sent", code="late")
             await self._settle(claim, LedgerState.NOT_SENT, send, error=late)
