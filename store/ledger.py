@@ -74,7 +74,8 @@ class Ledger:
         """Write how the claimed attempt ended, and learn the ids and aliases that the answer told.
 
         Only the row of this very attempt that is still ``calling`` moves, or one that was given up as ``unknown`` and
-        whose answer comes after all; otherwise what stands there stays, and a contradiction goes to the log. Raises ``NotAllowed`` for a state that is not an ending.
+        whose answer comes after all; otherwise what stands there stays, and a contradiction goes to the log. Raises
+        ``NotAllowed`` for a state that is not an ending.
         """
         ending = _Ending(_checked(state), receipt, failure, at)
         contradiction = await self._database.write(lambda connection: _settle(connection, self._keys, claim, ending))

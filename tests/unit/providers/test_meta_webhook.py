@@ -40,7 +40,8 @@ ANY_JSON = st.recursive(
         st.sampled_from(
             ["object", "entry", "changes", "field", "value", "messages", "statuses", "errors", "contacts", "id", "from",
              "type", "interactive", "nfm_reply", "response_json", "text", "body", "timestamp", "status", "code",
-             "user_preferences", "metadata", "phone_number_id", "event", "message_template_id", "flow_id", "new_status", "time"]
+             "user_preferences", "metadata", "phone_number_id", "event", "message_template_id", "flow_id", "new_status",
+             "time"]
         ),
         inner,
         max_size=4,
