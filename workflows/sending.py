@@ -73,6 +73,8 @@ class Sending:
         await self._holding.gates.confirm_end()
         if progress.is_settled():
             return
+        # what a person said of an earlier attempt under this key must not settle the one that begins now
+        self._state.resolutions = [r for r in self._state.resolutions if r.send_key != record.key]
         budget = min(step.expires - progress.now, progress.engagement.timing.send_budget)
         progress.show(Stage.OPENING, f"{step.name} to leave through {progress.engagement.route.line}", step.expires)
         try:
