@@ -45,7 +45,7 @@ TIMING = Timing(
     lookup_budget=timedelta(minutes=10),
     provider_pause=timedelta(seconds=3),
     reconcile_settle=timedelta(seconds=9),
-    failure_settle=timedelta(seconds=3),
+    failure_settle=timedelta(seconds=20),
     ats_budget=timedelta(minutes=30),
 )
 """Technical waits. Their order is that of the defaults: a request is over before its attempt, the attempt before the

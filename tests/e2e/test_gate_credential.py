@@ -65,7 +65,7 @@ async def test_an_operator_lets_everybody_go_on_after_the_credential_was_mended(
 
 
 async def test_engagements_under_way_wait_together_until_one_of_them_gets_through(town: GateTown) -> None:
-    follow_up = {"after": "15s", "template": {"name": "nudge", "language": "en", "variables": ("first_name",)}}
+    follow_up = {"after": "30s", "template": {"name": "nudge", "language": "en", "variables": ("first_name",)}}
     plan = town.plan("opening", follow_ups=(follow_up | {"flow": SIDES["meta"].flow},))
     await town.engage("opening", CROWD, plan, template_poll="3s")
     await town.wait_for_messages(CROWD, "opening")
