@@ -53,6 +53,16 @@ temporal: $(STAMP) ## run a Temporal dev server with UI on 127.0.0.1:7233 until 
 test: $(STAMP) server ## every test but the long ones
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not long"
 
+.PHONY: test-long
+test-long: $(STAMP) server ## the tests that make test leaves out
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m long
+
+ENGAGEMENTS ?= 200
+KILLS ?= 30
+.PHONY: chaos
+chaos: $(STAMP) server ## crash everything at its barriers (ENGAGEMENTS, KILLS, SEED, CHAOS="--postgres --gateways 2")
+	@$(BIN)/python -m tests.chaos.run --engagements $(ENGAGEMENTS) --kills $(KILLS) $(if $(SEED),--seed $(SEED)) $(CHAOS)
+
 .PHONY: check
 check: $(STAMP) ## style, types, layers
 	$(BIN)/ruff check .

@@ -23,7 +23,7 @@ from domain.calls import (
     ThreadRequest,
 )
 from domain.contacts import Alias, AliasKind
-from domain.errors import ProviderRejected, SendError
+from domain.errors import NotAllowed, ProviderRejected, SendError
 from domain.gates import TemplateLook
 from domain.ids import template_scope
 from domain.ports import Accounts, ContactPolicy, HoldRows, SendLedger, TemplateSpecifications, TemplateStates
@@ -140,10 +140,13 @@ class LookupActivities:
 
     async def _reconcile(self, request: ReconcileRequest) -> Reconciled:
         entry = await self._ledger.find(request.send_key)
-        if entry is None:  # the attempt ended before its claim, and a late one finds its own deadline passed
+        if entry is None or entry.state is LedgerState.FREE:
+            # the attempt ended before its claim, or was refused it; a late one finds its own deadline passed
             return Reconciled(state=LedgerState.NOT_SENT)
         if entry.state in (LedgerState.SENT, LedgerState.NOT_SENT, LedgerState.REJECTED):
             return Reconciled(state=entry.state, receipt=_receipt(entry))
+        if request.ledger_only:
+            return await self._given_up(request)
         try:
             search = await self._search(request, entry)
             async with self._asking(Reach(request.account), logical_now(request.at)):
@@ -164,6 +167,13 @@ class LookupActivities:
             await self._ledger.resolve(request.send_key, LedgerState.NOT_SENT, None, request.at)
             return Reconciled(state=LedgerState.NOT_SENT)
         return Reconciled(state=LedgerState.UNKNOWN)
+
+    async def _given_up(self, request: ReconcileRequest) -> Reconciled:
+        try:
+            entry = await self._ledger.resolve(request.send_key, LedgerState.UNKNOWN, None, request.at)
+        except NotAllowed:  # it was settled since it was read: its worker lives after all
+            return await self._reconcile(request)
+        return Reconciled(state=entry.state)
 
     async def _search(self, request: ReconcileRequest, entry: LedgerEntry) -> FlowRunSearch:
         return FlowRunSearch(

@@ -2,23 +2,22 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from time import monotonic
 
 
 class Spacing:
     """Turns of one line's requests, each at least ``1 / rate`` seconds after the one before.
 
     The task queue hands sends out at the line's rate. Between there and the request a busy process or a busy store may
-    hold several up, and they would leave at once.
+    hold several up, and without this they would leave at once.
     """
 
     def __init__(
         self,
         rate: float,
-        clock: Callable[[], float] = monotonic,
+        clock: Callable[[], float] | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._gap, self._clock, self._sleep = 1 / rate, clock, sleep
+        self._gap, self._clock, self._sleep = 1 / rate, clock or _loop_time, sleep
         self._next = float("-inf")
         self._turn = asyncio.Lock()
 
@@ -28,3 +27,7 @@ class Spacing:
             while (early := self._next - self._clock()) > 0:
                 await self._sleep(early)
             self._next = self._clock() + self._gap
+
+
+def _loop_time() -> float:
+    return asyncio.get_running_loop().time()

@@ -21,6 +21,8 @@ class Ties(Model):
     thread_id: str = ""
     flow_id: str = ""
     template_id: str = ""
+    line_sender: str = ""
+    """The provider's own id of our line, where it tells: no tie by itself, but no other line can be meant."""
 
 
 class FlowRunStatus(StrEnum):

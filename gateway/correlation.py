@@ -49,8 +49,8 @@ def may_tie_weakly(event: ProviderEvent) -> bool:
     return not event.ties.run_id and not isinstance(event.body, FormAnswered | FlowRunChanged)
 
 
-def attribute(sighting: Sighting, found: Findings) -> Attribution:
-    """Judge one event by what the store found for it."""
+def attribute(sighting: Sighting, found: Findings, heard_on: str = "") -> Attribution:
+    """Judge one event by what the store found for it. ``heard_on``: the line that it came to, where that is known."""
     exact = _by_exact_ties(sighting, found)
     if exact is not None:
         return exact
@@ -59,7 +59,7 @@ def attribute(sighting: Sighting, found: Findings) -> Attribution:
     if not sighting.may_weaken:
         return Attribution(EventState.UNMATCHED, "no-tie")
     for judge in (_by_lost_answer, _by_lost_session, _by_thread, _by_address):
-        weak = judge(sighting, found)
+        weak = judge(sighting, found.on_line(heard_on) if heard_on else found)
         if weak is not None:
             return weak
     return Attribution(EventState.UNMATCHED, "no-tie")
@@ -128,7 +128,7 @@ def _by_address(sighting: Sighting, found: Findings) -> Attribution | None:
 
 
 def _is_nameless(send: SendTie) -> bool:
-    """Whether nobody has told the provider's ids of a send yet. A person may have said that it was sent, without them."""
+    """Whether nobody has told a send's ids at the provider yet; a person may have said that it left, without them."""
     return send.state in (*_NAMELESS, LedgerState.SENT) and not (send.run_id or send.session_id)
 
 

@@ -12,7 +12,7 @@ from domain.events import ProviderEvent
 from domain.model import Instant, Model
 from domain.topology import Topology
 from gateway.correlation import may_tie_weakly
-from gateway.placement import place
+from gateway.placement import AccountLines, place
 from store.correlations import Correlations, Sighting
 from store.inbox_desk import REPLAYABLE, DeskEntry, InboxDesk, Wanted
 from store.inbox_review import InboxReview
@@ -110,10 +110,13 @@ class InboxService:
             raise NotAllowed(f"Event {event_id} is {entry.state}: only what is {states} can be tried again")
         if entry.event is None:
             raise NotAllowed(f"Event {event_id} cannot be opened: it was erased, or its master key is not given here")
-        sighting = self._sighting(entry.event)
+        sighting = self._sighting(entry.event).settled(may_weaken=entry.may_weaken)
         found = await self.correlations.find(entry.account, [sighting])
-        lines = tuple(line.slug for line in self.topology.lines_of(entry.account))
-        placement = place(entry.event, sighting, found, lines)
+        lines = self.topology.lines_of(entry.account)
+        its = AccountLines(
+            tuple(line.slug for line in lines), {line.sender: line.slug for line in lines if line.sender}
+        )
+        placement = place(entry.event, sighting, found, its)
         await self.desk.reopen(event_id, sighting.model_dump_json())
         await self.review.retry_unmatched([(event_id, placement)])
         log.info("inbox_event_replayed", event_id=event_id, state=placement.state.value, rule=placement.rule)

@@ -4,10 +4,11 @@ An opt-out reaches further than one engagement: it is written to the person, and
 the line hears of it, even where nobody could say which of them the word was meant for.
 """
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from domain.contacts import AliasKind, OptOutScope
-from domain.events import FormAnswered, OptInReceived, OptOutReceived, ProviderEvent, TextReceived
+from domain.events import FormAnswered, OptInReceived, OptOutReceived, ProviderEvent, TextReceived, Ties
 from gateway.correlation import Attribution, attribute, concerns_nobody
 from store.correlations import EXACT_TIES, Findings, Sighting
 from store.inbox import Placement
@@ -17,11 +18,25 @@ from store.inbox_tables import EventState
 _NUMBERS = (AliasKind.PHONE, AliasKind.WA_ID)
 
 
-def place(event: ProviderEvent, sighting: Sighting, found: Findings, lines: tuple[str, ...]) -> Placement:
-    """Judge one event of an account that has these ``lines``."""
+@dataclass(frozen=True)
+class AccountLines:
+    """The lines of an account: their names, and by the provider's own ids where it has such."""
+
+    names: tuple[str, ...]
+    by_sender: Mapping[str, str] = field(default_factory=dict)
+
+    def heard_on(self, ties: Ties) -> str:
+        """The line that an event came to, empty where the provider does not tell or we do not know it."""
+        return self.by_sender.get(ties.line_sender, "")
+
+
+def place(event: ProviderEvent, sighting: Sighting, found: Findings, its: AccountLines) -> Placement:
+    """Judge one event of an account that has these lines."""
+    heard_on = its.heard_on(event.ties)
+    lines = (heard_on,) if heard_on else its.names
     if concerns_nobody(event):
         return Placement(EventState.NO_EFFECT, "by-kind")
-    verdict = attribute(sighting, found)
+    verdict = attribute(sighting, found, heard_on)
     people = _people(verdict, sighting, found)
     told = _effects(event, verdict, people, lines)
     if _proves_sender(sighting, verdict, people, found):

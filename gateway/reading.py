@@ -3,7 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -12,7 +12,7 @@ from domain.events import ParsedDelivery
 from domain.ports import WebhookReader
 from gateway.correlation import concerns_nobody, may_tie_weakly
 from gateway.metrics import GatewayMetrics
-from gateway.placement import place
+from gateway.placement import AccountLines, place
 from store.correlations import Correlations, Findings, Sighting
 from store.inbox import Inbox, Kept, PlacedEvent, ReadDelivery, StoredDelivery
 from store.inbox_tables import EventState
@@ -34,6 +34,13 @@ class Receiving:
     account: str
     lines: tuple[str, ...]
     reader: WebhookReader
+    senders: Mapping[str, str] = field(default_factory=dict)
+    """The lines by the provider's own ids of them, where it has such."""
+
+    @property
+    def its_lines(self) -> AccountLines:
+        """The lines as placement asks for them."""
+        return AccountLines(self.lines, self.senders)
 
 
 class Reading:
@@ -117,7 +124,7 @@ class Reading:
                             event,
                             sightings[stored.id, n],
                             found.get(stored.delivery.account, Findings()),
-                            self._receiving[stored.delivery.account].lines,
+                            self._receiving[stored.delivery.account].its_lines,
                         ),
                     )
                     for n, event in enumerate(delivery.events)

@@ -103,9 +103,10 @@ class Rematch:
 
     def _place(self, one: Unmatched, found: Findings) -> Placement | None:
         """The new place of an event, None while nothing has changed for it."""
-        verdict = attribute(one.sighting, found)
+        its = self._receiving[one.account].its_lines
+        verdict = attribute(one.sighting, found, its.heard_on(one.sighting.ties))
         if verdict.state is EventState.UNMATCHED and not verdict.final and one.kind not in _LEAVE:
             return None
-        placement = place(self._review.opened(one), one.sighting, found, self._receiving[one.account].lines)
+        placement = place(self._review.opened(one), one.sighting, found, its)
         nothing_new = placement.state is EventState.UNMATCHED and placement.may_weaken
         return None if nothing_new else placement

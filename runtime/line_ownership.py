@@ -33,7 +33,7 @@ NOT_RENEWED = "the lease was not renewed in time"
 TAKEN_OVER = "another process has the lease"
 SHARED = "another process takes its part"
 STOPPING = "this process stops"
-FAILED = "its worker failed"
+FAILED = "a worker of this process failed"
 LOSSES = frozenset({NOT_RENEWED, TAKEN_OVER})
 SHORTEST_WAIT_S = 0.05
 
@@ -87,7 +87,7 @@ class LineOwnership:
         self._turn = asyncio.Lock()
         """Looks and releases one after the other, so that no look in flight takes back what was released."""
         self._changes = meter.create_counter("rapport_lease_changes", "Queues taken, lost and released")
-        self._held = meter.create_gauge("rapport_leases_held", "Queues that this process polls")
+        self._held = meter.create_gauge("rapport_leases_held", "Queues that this process polls or finishes")
 
     @asynccontextmanager
     async def polling(self) -> AsyncIterator[None]:
@@ -124,12 +124,14 @@ class LineOwnership:
         async with self._turn:
             asked, leaving = loop.time(), [one.queue for one in self._polling.values() if one.is_over]
             share = await self._told(self._leases.share(self._owner, tuple(self._queues), self._lease, leaving=leaving))
-            if share is None or asked + self._keep_s <= loop.time():  # an answer so late says nothing about now
+            if share is None:
                 return self._renew_s / 5
             if self._stopping.is_set():
                 for queue in sorted(share.held - self._polling.keys()):
                     await self._told(self._leases.release(self._owner, queue))
                 return 0.0
+            if asked + self._keep_s <= loop.time():  # an answer so late says nothing about now
+                return self._renew_s / 5
             self._follow(share, asked + self._keep_s, group)
         soonest = self._renew_s if share.soonest is None else share.soonest / SECOND
         return min(self._renew_s, max(soonest, SHORTEST_WAIT_S))

@@ -1,7 +1,7 @@
 """What can tie an event to an engagement: sends by their ids, and people by their addresses. All within one account."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
@@ -96,6 +96,14 @@ class Findings:
     to_contact: Mapping[str, Sequence[SendTie]] = field(default_factory=dict)
     engaged: Mapping[str, Sequence[OpenEngagement]] = field(default_factory=dict)
     """Open engagements by contact id."""
+
+    def on_line(self, line: str) -> "Findings":
+        """The same without what is of another line, except by exact ties: who wrote to a line means no other."""
+
+        def here(sends: Mapping[str, Sequence[SendTie]]) -> dict[str, Sequence[SendTie]]:
+            return {key: [send for send in some if send.line == line] for key, some in sends.items()}
+
+        return replace(self, on_thread=here(self.on_thread), to_contact=here(self.to_contact))
 
 
 def exact_tie(ties: Ties, tie: str) -> str:

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Row, Select, delete, func, insert, select, up
 from domain.errors import NotAllowed, NotFound, SetupError
 from domain.events import ProviderEvent
 from store.clock import bookkeeping_now
+from store.correlations import Sighting
 from store.database import Database
 from store.inbox_relay import wanted_within
 from store.inbox_tables import DeliveryState, EventState, inbox_deliveries, inbox_events, inbox_relays, purpose_of
@@ -52,6 +53,8 @@ class DeskEntry:
     settled_at: datetime | None
     failures: int
     not_before: datetime | None
+    may_weaken: bool
+    """False once a weak tie was ambiguous: trying again must not find it clear because one of several has ended."""
     event: ProviderEvent | None = None
 
 
@@ -211,5 +214,6 @@ def _entry(row: Row[tuple[int]], event: ProviderEvent | None = None) -> DeskEntr
         settled_at=row.settled_at,
         failures=row.failures if waits else 0,
         not_before=row.not_before if waits and row.failures else None,
+        may_weaken=row.sighting is None or Sighting.model_validate_json(row.sighting).may_weaken,
         event=event,
     )

@@ -241,7 +241,7 @@ def _resolve(connection: Connection, keys: KeyRing, send_key: str, ending: _Endi
     stands = LedgerState(row["state"])
     if stands is ending.state:
         _complete(connection, keys, row, ending)
-    elif stands in _OPEN:
+    elif stands in _OPEN or (stands is LedgerState.NOT_SENT and _is_proven_sent(ending)):
         _move(connection, keys, row, ending)
     else:
         raise NotAllowed(f"{send_key} is {stands.value} and cannot become {ending.state.value}: its outcome is known")
@@ -249,6 +249,13 @@ def _resolve(connection: Connection, keys: KeyRing, send_key: str, ending: _Endi
     if moved is None:
         raise NotFound(f"There is no send {send_key} any more")
     return _entry(moved)
+
+
+def _is_proven_sent(ending: _Ending) -> bool:
+    """Whether the provider's own ids show that it was sent: they outweigh a person's word that it was not."""
+    receipt = ending.receipt
+    told = receipt is not None and bool(receipt.run_id or receipt.message_id or receipt.session_id)
+    return ending.state is LedgerState.SENT and told
 
 
 def _move(connection: Connection, keys: KeyRing, row: RowMapping, ending: _Ending) -> None:

@@ -82,6 +82,7 @@ class Calendar:
         self._skipper, self._clock, self._settle = skipper, clock or NoClock(), settle
         self.now = datetime.now(UTC)
         self._behind: dict[str, timedelta] = {}
+        self._begun: dict[str, str] = {}
         self._waits: dict[str, tuple[int, Wait]] = {}
 
     async def pass_time(self, length: timedelta, handles: Iterable[Handle]) -> None:
@@ -130,7 +131,9 @@ class Calendar:
                 known[wait.gate] = self._skipper.client.get_workflow_handle(wait.gate)
         following = await self.quiet(await self._open(known.values()))
         for handle in following:
-            if handle.id not in self._behind:
+            begun = (await handle.describe()).raw_description.workflow_execution_info.first_run_id
+            if self._begun.get(handle.id) != begun:  # a gate that closed and opened again has a new clock
+                self._begun[handle.id] = begun
                 self._behind[handle.id] = self.now - await self._skipper.get_current_time(handle)
         return following
 

@@ -12,7 +12,15 @@ from tests.postgres import postgres_missing, postgres_server
 
 __all__ = ["pytest_terminal_summary", "show"]
 
-SLOW_FIRST = ("tests/e2e/test_production", "tests/e2e/test_demo", "tests/e2e", "tests/unit/gateway", "tests/workflow")
+SLOW_FIRST = (
+    "tests/chaos/test_short",
+    "tests/e2e/test_production",
+    "tests/chaos",
+    "tests/e2e/test_demo",
+    "tests/e2e",
+    "tests/unit/gateway",
+    "tests/workflow",
+)
 """Files that take long begin first, or one of the two processes would wait for them at the end."""
 
 

@@ -101,6 +101,8 @@ class Sending:
         if progress.is_settled() or self._state.pause is not None or not self.windows.is_open() or step.objection():
             return  # a window that closed while the template was waited for is waited for next
         record.price = self._following.price(step.template)
+        # what a person said of an earlier attempt under this key must not settle the one that begins now
+        self._state.resolutions = [r for r in self._state.resolutions if r.send_key != record.key]
         budget = min(step.expires - progress.now, progress.engagement.timing.send_budget)
         progress.show(Stage.OPENING, f"{step.name} to leave through {progress.engagement.route.line}", step.expires)
         try:

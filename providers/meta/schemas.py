@@ -124,9 +124,16 @@ class Person(Model):
     parent_user_id: Id = ""
 
 
+class Metadata(Model):
+    """Which of our numbers a change is about."""
+
+    phone_number_id: Id = ""
+
+
 class MessagesValue(Model):
     """The ``value`` of field ``messages``: messages, statuses or errors."""
 
+    metadata: One[Metadata] = Metadata()
     contacts: Many[Person] = ()
     messages: Items = ()
     statuses: Items = ()
@@ -271,6 +278,7 @@ class Preference(Model):
 class PreferencesValue(Model):
     """The ``value`` of field ``user_preferences``."""
 
+    metadata: One[Metadata] = Metadata()
     contacts: Many[Person] = ()
     user_preferences: Items = ()
 

@@ -5,7 +5,7 @@ The wire JSON escapes what is not ASCII, so a body that was written again never 
 
 import hashlib
 import hmac
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 
 from pydantic import SecretStr, ValidationError
@@ -33,6 +33,7 @@ from providers.meta.schemas import (
     FlowChange,
     Inbound,
     MessagesValue,
+    Metadata,
     Person,
     Preference,
     PreferencesValue,
@@ -113,9 +114,11 @@ class MetaWebhookReader:
         value = as_object(told.value)
         match told.field:
             case "messages":
-                yield from self._messages(MessagesValue.model_validate(value), change, time)
+                messages = MessagesValue.model_validate(value)
+                yield from _of_line(messages.metadata, self._messages(messages, change, time))
             case "user_preferences":
-                yield from self._preferences(PreferencesValue.model_validate(value), time)
+                preferences = PreferencesValue.model_validate(value)
+                yield from _of_line(preferences.metadata, self._preferences(preferences, time))
             case "flows" | "message_template_status_update" | "message_template_quality_update":
                 yield from self._guarded(self._published, change, time)
             case "template_category_update" | "message_template_components_update":
@@ -240,3 +243,9 @@ class MetaWebhookReader:
 
 def _signature(secret: bytes, body: bytes) -> bytes:
     return (SCHEME + hmac.new(secret, body, hashlib.sha256).hexdigest()).encode()
+
+
+def _of_line(metadata: Metadata, events: Iterable[ProviderEvent]) -> Iterator[ProviderEvent]:
+    """The events with the number of ours that they are about."""
+    for event in events:
+        yield event.model_copy(update={"ties": event.ties.model_copy(update={"line_sender": metadata.phone_number_id})})

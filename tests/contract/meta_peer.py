@@ -182,6 +182,8 @@ async def with_user_ids(play: MetaPlay, hook: MetaHook) -> MetaHook:
 def as_event(update: BaseUpdate, key: str, *, recipient_fault: bool) -> ProviderEvent:
     """What pywa understood, in our words. Only the key and whose fault a failure is are ours alone."""
     ties, body = _meaning(update, recipient_fault=recipient_fault)
+    if isinstance(update, BaseUserUpdate):
+        ties = ties.model_copy(update={"line_sender": update.metadata.phone_number_id})
     who = _person(update.from_user) if isinstance(update, BaseUserUpdate) else ()
     return ProviderEvent(key=key, occurred_at=update.timestamp, ties=ties, sender=who, body=body)
 

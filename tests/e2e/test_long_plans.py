@@ -159,7 +159,8 @@ async def test_a_wrong_credential_holds_everybody_and_fails_nobody(town: Town, s
     view = await town.service.get("acme", reference)
     assert view.snapshot is not None
     assert view.snapshot.hold is not None
-    assert (view.snapshot.hold.rule, view.snapshot.needs_human) == ("account-rejected", True)
+    assert (view.snapshot.hold.rule, view.snapshot.needs_human) == ("account-held", False)
+    assert view.snapshot.hold.gate == f"gate:account:{side.name}", "the gate asks for a person, once for all"
     await town.pass_time(timedelta(days=1))
     assert (await town.result(reference)).settlement.outcome is Outcome.COMPLETED
     assert await town.received(phone) == ONCE

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 from pydantic import SecretStr
-from temporalio.client import WorkflowHandle
+from temporalio.client import Client, WorkflowHandle
 from temporalio.testing import TimeSkipper, TimeSkippingConfig
 
 from domain.calls import Command
@@ -185,7 +185,7 @@ async def open_town(directory: Path) -> AsyncIterator[Town]:
         stores = await stack.enter_async_context(Stores.open(url, keys))
         readers = build_readers(_topology("http://127.0.0.1:1"), resolve)
         topology = _topology("http://127.0.0.1:1")
-        rest_app_service = _service(stores, skipper, topology, keys)
+        rest_app_service = service_on(stores, skipper.client, topology, keys)
         parts = GatewayParts(
             stores=stores,
             accounts=[Receiving(side.name, side.name, (side.line,), readers[side.name]) for side in SIDES.values()],
@@ -205,23 +205,24 @@ async def open_town(directory: Path) -> AsyncIterator[Town]:
         stack.push_async_callback(accounts.close)
         ats = StandardWebhookNotifier(ats_endpoints(topology, resolve))
         stack.push_async_callback(ats.close)
-        for worker in Workers(skipper.client, stores, accounts, ats, WorkerSettings()).all(topology):
-            await stack.enter_async_context(worker)
+        workers = Workers(skipper.client, stores, accounts, ats, WorkerSettings())
+        await stack.enter_async_context(workers.polling(topology))
         sandbox = await stack.enter_async_context(httpx.AsyncClient(base_url=base, timeout=60, trust_env=False))
         rest = await stack.enter_async_context(
             httpx.AsyncClient(base_url=f"http://127.0.0.1:{ports.rest_port}", trust_env=False)
         )
         review = InboxReview(stores.database, keys)
         calendar = Calendar(skipper, SandboxClock(sandbox), lambda: _quiet_inbox(review))
-        yield Town(_service(stores, skipper, topology, keys), stores, skipper, calendar, sandbox, rest, {})
+        yield Town(service_on(stores, skipper.client, topology, keys), stores, skipper, calendar, sandbox, rest, {})
 
 
-def _service(stores: Stores, skipper: TimeSkipper, topology: Topology, keys: KeyRing) -> EngagementService:
+def service_on(stores: Stores, client: Client, topology: Topology, keys: KeyRing) -> EngagementService:
+    """What starts and operates engagements."""
     return EngagementService(
         registry=stores.registry,
         contacts=stores.contacts,
         ledger=stores.ledger,
-        client=skipper.client,
+        client=client,
         topology=topology,
         capabilities_of=capabilities_of,
         reconcile_wait_of=reconcile_wait_of,

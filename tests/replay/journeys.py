@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from domain import names
+from domain.calls import Command
 from domain.errors import OutcomeUnknown, ProviderRejected, ProviderUnavailable, Scope
 from domain.events import FlowRunStatus, MessageStatus, MessageStatusChanged, OptOutReceived
 from domain.outcomes import EngagementOutcome as Outcome
@@ -108,6 +109,46 @@ async def reconciled(stage: Stage) -> Play:
     return play
 
 
+async def approved_at_gate(stage: Stage) -> Play:
+    stage.provider.templates = [TemplateStatus.PENDING, TemplateStatus.PENDING]
+    play = await stage.play()
+    await play.rest()
+    await play.pass_time(timedelta(minutes=10))
+    await play.finish_run(city="Utrecht")
+    return play
+
+
+async def account_held_then_tried(stage: Stage) -> Play:
+    refused = ProviderRejected("the token is not valid", scope=Scope.ACCOUNT, code="401")
+    stage.provider.send_endings = [refused, refused]
+    play = await stage.play()
+    await play.rest()
+    await play.pass_time(timedelta(minutes=15))
+    await play.finish_run(city="Utrecht")
+    return play
+
+
+async def released_by_a_person(stage: Stage) -> Play:
+    stage.provider.shut[TEMPLATE.name] = TemplateStatus.PAUSED
+    play = await stage.play()
+    await play.rest()
+    command = Command(command_id="release-1", actor="olga", reason="the provider's list is wrong")
+    gate = await play.gate_handle()
+    await gate.execute_update(names.RELEASE, command, id=command.command_id)
+    await gate.result()
+    await play.rest()
+    await play.finish_run(city="Utrecht")
+    return play
+
+
+async def stopped_at_gate(stage: Stage) -> Play:
+    stage.provider.shut[TEMPLATE.name] = TemplateStatus.PENDING
+    play = await stage.play()
+    await play.rest()
+    await play.command(names.STOP)
+    return play
+
+
 JOURNEYS: dict[str, tuple[Journey, Outcome]] = {
     "completed": (completed, Outcome.COMPLETED),
     "completed-after-follow-ups": (completed_after_follow_ups, Outcome.COMPLETED),
@@ -122,4 +163,8 @@ JOURNEYS: dict[str, tuple[Journey, Outcome]] = {
     "handed-over": (handed_over, Outcome.HANDED_OVER),
     "refused": (refused, Outcome.REFUSED),
     "reconciled": (reconciled, Outcome.COMPLETED),
+    "approved-at-gate": (approved_at_gate, Outcome.COMPLETED),
+    "account-held-then-tried": (account_held_then_tried, Outcome.COMPLETED),
+    "released-by-a-person": (released_by_a_person, Outcome.COMPLETED),
+    "stopped-at-gate": (stopped_at_gate, Outcome.STOPPED),
 }

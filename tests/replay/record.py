@@ -4,12 +4,14 @@ Old ones are kept: engagements that began under them may still be open.
 """
 
 import asyncio
+import re
 import sys
 import tempfile
 from pathlib import Path
 
 from temporalio.testing import TimeSkipper, TimeSkippingConfig
 
+from domain.snapshot import EngagementSnapshot
 from runtime.codec import AesGcmCodec
 from runtime.dev_server import DevServer
 from runtime.temporal import connect, data_converter, plugin
@@ -20,6 +22,8 @@ from tests.workflow.stage import open_stage
 from workflows import search_attributes
 
 HISTORIES = Path(__file__).parent / "histories"
+GATE = "gate"
+"""What stands at the end of the name of a gate's history."""
 
 
 async def record(release: str) -> None:
@@ -36,9 +40,19 @@ async def record(release: str) -> None:
                     result = await play.result()
                     if result.settlement.outcome is not outcome:
                         raise SystemExit(f"{name}: ended {result.settlement.outcome}, not {outcome}")
-                    history = await play.handle.fetch_history()
-            (folder / f"{name}.json").write_text(history.to_json() + "\n")
-            sys.stdout.write(f"{name}: {len(history.events)} events\n")
+                    histories = {name: await play.handle.fetch_history()}
+                    for gate in sorted(gates_of(await play.snapshot())):
+                        handle = client.get_workflow_handle(gate)
+                        await handle.result()  # the gate ends when nobody waits any more
+                        histories[f"{name}.{GATE}"] = await handle.fetch_history()
+            for kept, history in histories.items():
+                (folder / f"{kept}.json").write_text(history.to_json() + "\n")
+                sys.stdout.write(f"{kept}: {len(history.events)} events\n")
+
+
+def gates_of(snapshot: EngagementSnapshot) -> set[str]:
+    """The gates at which an engagement waited, by its decisions."""
+    return {found for d in snapshot.decisions for found in re.findall(r", at (gate:\S+)$", d.text)}
 
 
 if __name__ == "__main__":

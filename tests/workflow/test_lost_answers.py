@@ -14,9 +14,9 @@ from domain.calls import ResolveSend
 from domain.errors import OutcomeUnknown, ProviderRejected, ProviderUnavailable, Scope, StoreUnavailable
 from domain.events import FlowRunChanged, FlowRunStatus, FormAnswered, MessageStatus, MessageStatusChanged
 from domain.outcomes import EngagementOutcome as Outcome
-from domain.sends import FlowRun, LedgerState, Send, SendClaim, SendNames
+from domain.sends import FlowRun, LedgerEntry, LedgerState, Send, SendClaim, SendNames, SendReceipt
 from tests.workflow.scripted import PUSHED, ScriptedProvider
-from tests.workflow.stage import TIMING, Stage, plan
+from tests.workflow.stage import TIMING, Play, Stage, plan
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -125,8 +125,46 @@ async def test_a_status_that_carries_our_reference_proves_that_it_was_sent(stage
 async def until(ask: Callable[[], Awaitable[object]]) -> None:
     """Come back when the answer is yes."""
     async with asyncio.timeout(30):
-        while not await ask():
+        while not await ask():  # noqa: ASYNC110 - only asking tells
             await asyncio.sleep(0.05)
+
+
+async def test_an_event_that_proves_a_send_outweighs_a_person_who_said_in_that_moment_that_it_was_not_sent(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider, references = stage.provider, []
+
+    def remember(send: Send, its: SendNames) -> None:
+        references.append((send.key, its.reference))
+
+    provider.capabilities, provider.send_endings, provider.on_send = PUSHED, [LOST], remember
+    resolve, reached, go_on = stage.stores.ledger.resolve, asyncio.Event(), asyncio.Event()
+
+    async def held_up(send_key: str, state: LedgerState, receipt: SendReceipt | None, at: datetime) -> LedgerEntry:
+        if state is LedgerState.NOT_SENT:
+            reached.set()
+            await go_on.wait()
+        return await resolve(send_key, state, receipt, at)
+
+    monkeypatch.setattr(stage.stores.ledger, "resolve", held_up)
+    play = await stage.play()
+    await play.rest()
+    await play.pass_time(timedelta(minutes=1))
+    key, reference = references[0]
+    await play.command(names.RESOLVE_SEND, model=ResolveSend, send_key=key, was_sent=False)
+    await reached.wait()
+    body = MessageStatusChanged(message_status=MessageStatus.DELIVERED)
+    await play.tell(body, send_key=key, reference=reference, message_id="wamid.1")
+    await until(lambda: is_sent(play))
+    go_on.set()
+    await play.rest()
+    entry = await stage.stores.ledger.find(key)
+    assert entry is not None
+    assert (entry.state, entry.message_id, provider.requests.count("trigger_flow")) == (LedgerState.SENT, "wamid.1", 1)
+
+
+async def is_sent(play: Play) -> bool:
+    return (await play.snapshot()).sends[0].send_state is LedgerState.SENT
 
 
 HASTY = TIMING.model_copy(update={"send_start_to_close": timedelta(seconds=2)})

@@ -1,7 +1,8 @@
 """Every way in which a send can end, on the real server: what is not proven unsent is never repeated."""
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from temporalio.api.common.v1 import WorkflowExecution
@@ -10,7 +11,7 @@ from temporalio.api.workflowservice.v1 import PauseActivityRequest, ResetActivit
 from domain import names
 from domain.errors import ProviderUnavailable, StoreUnavailable
 from domain.outcomes import EngagementOutcome as Outcome
-from domain.sends import LedgerState, SendClaim
+from domain.sends import LedgerState, SendClaim, SendFailure, SendReceipt
 from tests.workflow.stage import TIMING, Play, Stage
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -20,7 +21,7 @@ BRISK = TIMING.model_copy(update={"send_start_to_close": 3 * SECOND})
 """A worker that hangs is given up after three seconds."""
 
 
-async def paused_before_the_request(stage: Stage, **more: object) -> tuple[Play, asyncio.Event]:
+async def paused_before_the_request(stage: Stage, **more: Any) -> tuple[Play, asyncio.Event]:
     """An engagement whose send is held up just before it reaches the phone, and what lets it go on."""
     reached, go_on = stage.provider.pause_before = asyncio.Event(), asyncio.Event()
     play = await stage.play(**more)
@@ -126,10 +127,12 @@ async def test_ids_that_could_not_be_stored_are_stored_afterwards(
 ) -> None:
     settle, failures = stage.stores.ledger.settle, [StoreUnavailable("the store does not answer")]
 
-    async def once_unavailable(claim: SendClaim, state: LedgerState, *rest: object) -> None:
+    async def once_unavailable(
+        claim: SendClaim, state: LedgerState, receipt: SendReceipt | None, failure: SendFailure | None, at: datetime
+    ) -> None:
         if failures and state is LedgerState.SENT:
             raise failures.pop()
-        await settle(claim, state, *rest)  # type: ignore[arg-type] - handed on as they came
+        await settle(claim, state, receipt, failure, at)
 
     monkeypatch.setattr(stage.stores.ledger, "settle", once_unavailable)
     play = await stage.play()

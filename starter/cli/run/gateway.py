@@ -37,6 +37,7 @@ def gateway_parts(parts: ProcessParts) -> GatewayParts:
             account=account.slug,
             lines=tuple(line.slug for line in topology.lines_of(account.slug)),
             reader=readers[account.slug],
+            senders={line.sender: line.slug for line in topology.lines_of(account.slug) if line.sender},
         )
         for account in topology.accounts
     ]

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,16 +24,16 @@ from domain.events import (
 from domain.outcomes import EngagementOutcome as Outcome
 from domain.plans import Plan
 from domain.reading import Reader
-from domain.sends import LedgerState, SendReceipt
+from domain.sends import FlowRun, LedgerState, SendReceipt
 from domain.state import EngagementState, SendRecord
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 
 
-def engagement(*, confirms_ends: bool = False) -> Engagement:
-    template = {"name": "intake_v1", "language": "nl"}
+def engagement(*, confirms_ends: bool = False, unexpected_text: str = "keep-waiting") -> Engagement:
+    opening = {"template": {"name": "intake_v1", "language": "nl"}, "flow": {"id": "f"}}
     plan = Plan.model_validate(
-        {"name": "intake", "opening": {"template": template, "flow": {"id": "f"}}, "silence": {"after": "3d"}}
+        {"name": "intake", "opening": opening, "silence": {"after": "3d"}, "unexpected_text": unexpected_text}
     )
     capabilities = Capabilities(
         has_threads=False,
@@ -120,10 +121,33 @@ def test_an_event_counts_once_however_often_it_comes(keys: list[int]) -> None:
 def test_the_first_end_of_a_run_wins_and_a_later_one_is_only_recorded() -> None:
     state = opened()
     reader = Reader(engagement(), state, NOW)
-    reader.read_event(event(1, FlowRunChanged(flow_run_status=FlowRunStatus.TIMED_OUT), run_id="run-1"))
+    reader.read_event(event(1, FlowRunChanged(flow_run_status=FlowRunStatus.CANCELLED), run_id="run-1"))
     reader.read_event(event(2, FlowRunChanged(flow_run_status=FlowRunStatus.FINISHED), run_id="run-1"))
-    assert state.settlement is None
-    assert state.sends[0].run_status is FlowRunStatus.TIMED_OUT
+    assert state.settlement is not None
+    assert state.settlement.outcome is Outcome.HANDED_OVER
+    assert state.sends[0].run_status is FlowRunStatus.CANCELLED
+
+
+@pytest.mark.parametrize("earlier", [FlowRunStatus.TIMED_OUT, FlowRunStatus.FAILED])
+def test_an_answer_that_arrives_after_the_word_that_its_run_had_ended_still_counts(earlier: FlowRunStatus) -> None:
+    state = opened()
+    reader = Reader(engagement(), state, NOW)
+    finished = FlowRunChanged(flow_run_status=FlowRunStatus.FINISHED, answers={"city": "Quito"})
+    reader.read_event(event(1, FlowRunChanged(flow_run_status=earlier), run_id="run-1"))
+    reader.read_event(event(2, finished, run_id="run-1"))
+    assert state.settlement is not None
+    assert (state.settlement.outcome, state.settlement.answers) == (Outcome.COMPLETED, {"city": "Quito"})
+    assert state.sends[0].run_status is FlowRunStatus.FINISHED
+
+
+def test_a_run_that_timed_out_and_is_then_said_to_have_finished_is_asked_for_again() -> None:
+    state = opened(run_status=FlowRunStatus.TIMED_OUT)
+    reader = Reader(engagement(confirms_ends=True), state, NOW)
+    reader.read_event(event(1, FlowRunChanged(flow_run_status=FlowRunStatus.FINISHED), run_id="run-1"))
+    assert state.unconfirmed_run == "run-1"
+    reader.take_run(FlowRun(run_id="run-1", flow_run_status=FlowRunStatus.FINISHED, answers={"city": "Quito"}))
+    assert state.settlement is not None
+    assert state.settlement.outcome is Outcome.COMPLETED
 
 
 def test_an_end_whose_webhook_proves_nothing_is_only_a_reason_to_ask() -> None:
@@ -131,6 +155,33 @@ def test_an_end_whose_webhook_proves_nothing_is_only_a_reason_to_ask() -> None:
     finished = FlowRunChanged(flow_run_status=FlowRunStatus.FINISHED)
     Reader(engagement(confirms_ends=True), state, NOW).read_event(event(1, finished, run_id="run-1"))
     assert (state.settlement, state.unconfirmed_run) == (None, "run-1")
+
+
+@pytest.mark.parametrize(
+    "body", [TextReceived(text="thanks!"), MessageStatusChanged(message_status=MessageStatus.FAILED)]
+)
+def test_what_comes_right_after_a_form_does_not_take_the_place_of_its_answers(body: EventBody) -> None:
+    state, asks = opened(), engagement(confirms_ends=True, unexpected_text="answer")
+    finished = event(1, FlowRunChanged(flow_run_status=FlowRunStatus.FINISHED), run_id="run-1")
+    state.receive(ProviderEvents(events=(finished, event(2, body, message_id="m-1"))))
+    Reader(asks, state, NOW).read_news()
+    assert (state.unconfirmed_run, state.settlement) == ("run-1", None)
+    run = FlowRun(run_id="run-1", flow_run_status=FlowRunStatus.FINISHED, answers={"city": "Quito"})
+    Reader(asks, state, NOW).take_run(run)
+    Reader(asks, state, NOW).read_news()
+    assert state.settlement is not None
+    assert (state.settlement.answers, state.settlement.text) == ({"city": "Quito"}, "")
+
+
+def test_a_text_after_an_end_that_brought_nothing_counts_as_the_plan_says() -> None:
+    state, asks = opened(), engagement(confirms_ends=True, unexpected_text="answer")
+    timed_out = event(1, FlowRunChanged(flow_run_status=FlowRunStatus.TIMED_OUT), run_id="run-1")
+    state.receive(ProviderEvents(events=(timed_out, event(2, TextReceived(text="yes, gladly")))))
+    Reader(asks, state, NOW).read_news()
+    Reader(asks, state, NOW).take_run(FlowRun(run_id="run-1", flow_run_status=FlowRunStatus.TIMED_OUT))
+    Reader(asks, state, NOW).read_news()
+    assert state.settlement is not None
+    assert state.settlement.text == "yes, gladly"
 
 
 def test_a_delivered_message_outlives_a_later_failure() -> None:

@@ -111,6 +111,28 @@ def test_addresses_of_two_people_park_a_text() -> None:
     assert attribute(seen(text=True, senders=("d1", "d2")), found).state is EventState.PARKED
 
 
+def test_who_wrote_to_one_line_means_no_engagement_of_another() -> None:
+    found = Findings(contacts={"aa": "ct_1"}, to_contact={"ct_1": [a_send("w1", line="nl-1")]})
+    text = seen(text=True, senders=("aa",))
+    assert matched(attribute(text, found)) == "w1", "where the line is not known the only open engagement is meant"
+    assert matched(attribute(text, found, "nl-1")) == "w1"
+    assert attribute(text, found, "nl-2").state is EventState.UNMATCHED
+
+
+def test_of_two_engagements_on_two_lines_the_line_that_was_written_to_decides() -> None:
+    found = Findings(
+        contacts={"aa": "ct_1"}, to_contact={"ct_1": [a_send("w1", line="nl-1"), a_send("w2", line="nl-2")]}
+    )
+    text = seen(text=True, senders=("aa",))
+    assert attribute(text, found).state is EventState.UNMATCHED
+    assert matched(attribute(text, found, "nl-2")) == "w2"
+
+
+def test_an_exact_tie_outweighs_the_line_that_an_event_names() -> None:
+    found = Findings({("reference", "att_1"): [a_send("w1", line="nl-1")]})
+    assert matched(attribute(seen(reference="att_1"), found, "nl-2")) == "w1"
+
+
 def test_a_form_answer_never_falls_back_to_a_person() -> None:
     found = Findings(contacts={"d1": "ct_1"}, to_contact={"ct_1": [a_send("w1")]})
     assert attribute(seen(senders=("d1",)), found).state is EventState.UNMATCHED

@@ -40,7 +40,8 @@ ANY_JSON = st.recursive(
         st.sampled_from(
             ["object", "entry", "changes", "field", "value", "messages", "statuses", "errors", "contacts", "id", "from",
              "type", "interactive", "nfm_reply", "response_json", "text", "body", "timestamp", "status", "code",
-             "user_preferences", "event", "message_template_id", "flow_id", "new_status", "time"]
+             "user_preferences", "metadata", "phone_number_id", "event", "message_template_id", "flow_id", "new_status",
+             "time"]
         ),
         inner,
         max_size=4,
@@ -264,6 +265,23 @@ def test_who_wrote_is_known_by_number_or_by_user_id(
 ) -> None:
     (event,) = inbound(message(type="text", text={"body": "Hi"}, **told), contacts=contacts)
     assert event.sender == whom
+
+
+@pytest.mark.parametrize("metadata", ["text", [], 7, None, {"phone_number_id": {}}])
+def test_metadata_of_wrong_shape_drops_nothing(metadata: JsonValue) -> None:
+    message: JsonValue = {"id": "wamid.1", "from": "31600000001", "type": "text", "text": {"body": "hello"}}
+    (event,) = READER.parse(changed("messages", {"metadata": metadata, "messages": [message]})).events
+    assert (event.body, event.ties.line_sender) == (TextReceived(text="hello"), "")
+
+
+def test_every_event_says_to_which_number_of_ours_it_came() -> None:
+    value: JsonValue = {
+        "metadata": {"phone_number_id": 106540352242922},
+        "messages": [{"id": "wamid.1", "from": "31600000001", "type": "text", "text": {"body": "hello"}}],
+        "statuses": [{"id": "wamid.2", "status": "read", "recipient_id": "31600000001"}],
+    }
+    events = READER.parse(changed("messages", value)).events
+    assert [event.ties.line_sender for event in events] == ["106540352242922"] * 2
 
 
 def test_a_message_without_an_id_is_read_and_keyed_by_what_it_holds() -> None:

@@ -150,6 +150,25 @@ def test_a_process_that_stops_finishes_what_is_in_hand_and_hands_over(play: Play
     play(scene)
 
 
+def test_what_an_answer_brings_after_the_stop_is_given_back(play: Play) -> None:
+    async def scene(town: Town) -> None:
+        holder = await town.start()
+        holder.kill()
+        late = await town.start()
+        late.leases.trouble = "mute"
+        await town.pass_time(LEASE_S)  # by now it took what the dead one had, and does not know
+        late.stop()
+        await settled()
+        late.leases.trouble = ""
+        await settled()
+        assert (late.task.done(), late.begun) == (True, Counter())
+        third = await town.start()
+        await town.pass_time(1.25)
+        assert third.polls == set(QUEUES)
+
+    play(scene)
+
+
 def test_a_process_that_stops_while_the_store_is_away_ends_all_the_same(play: Play) -> None:
     async def scene(town: Town) -> None:
         one = await town.start()

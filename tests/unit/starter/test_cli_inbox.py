@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from domain.events import ProviderEvent
 from gateway.correlation import may_tie_weakly
 from gateway.desk import InboxService
-from gateway.placement import place
+from gateway.placement import AccountLines, place
 from runtime.temporal import connect
 from starter.cli import app
 from starter.cli.session import Session
@@ -67,7 +67,7 @@ class Office:
             (claimed,) = await inbox.claim([ACCOUNT], 1)
             sighting = Sighting.of(event, KEYS, thread_may_tie=may_tie_weakly(event))
             found = await Correlations(stores.database).find(ACCOUNT, [sighting])
-            placed = placement or place(event, sighting, found, (LINE,))
+            placed = placement or place(event, sighting, found, AccountLines((LINE,)))
             await inbox.keep_events([ReadDelivery(claimed, (PlacedEvent(event, sighting, placed),))])
 
         self.within(work)
