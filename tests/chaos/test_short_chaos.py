@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.server, pytest.mark.timeout(900)]
 
 
 SEED = int(os.environ.get("CHAOS_SEED", "171391"))
-"""One seed unless told otherwise, so that a red run is about the change and not about the draw; ``make chaos`` draws."""
+"""One seed unless told otherwise, so that a red run is about the change, not the draw; ``make chaos`` draws."""
 
 
 def say(line: str) -> None:
