@@ -109,6 +109,8 @@ class SendFailure(Model):
     code: str = ""
     reason: str = ""
     suppress: bool = False
+    recorded: bool = True
+    """False when the ledger does not say so yet, because the store did not answer."""
 
 
 class MessageThread(Model):

@@ -12,7 +12,7 @@ from domain.calls import Command, CommandResult, ResolveSend
 from domain.contacts import phone_alias
 from domain.engagements import Engagement, EngagementRequest
 from domain.errors import BadInput, EngineUnavailable, Mistake, NotAllowed, NotFound, RapportError, StoreUnavailable
-from domain.sends import LedgerEntry, LedgerState
+from domain.sends import LedgerEntry
 from domain.snapshot import EngagementSnapshot
 from domain.topology import Topology
 from starter import trace
@@ -179,9 +179,9 @@ class EngagementService:
     async def sends(self, tenant: str, *, unknown: bool = False, limit: int = PAGE_LIMIT) -> Sequence[LedgerEntry]:
         """A tenant's sends; with ``unknown`` only those of which nobody knows whether they arrived.
 
-        Each of the latter waits for ``resolve_send`` or ``resend``.
+        Each of the latter waits for ``resolve_send`` or ``resend``; one that was resent is no longer among them.
         """
-        return await self._ledger.list(LedgerState.UNKNOWN if unknown else None, tenant, limit)
+        return await (self._ledger.unsettled(tenant, limit) if unknown else self._ledger.list(None, tenant, limit))
 
     async def trace(self, tenant: str, reference: str) -> Trace:
         """Everything that happened: the decision log merged with Temporal's history, as far as each is still there.

@@ -116,6 +116,25 @@ class Ledger:
         rows = await self._database.read(lambda connection: connection.execute(wanted).mappings().all())
         return tuple(_entry(row) for row in rows)
 
+    async def unsettled(self, tenant: str | None = None, limit: int = 100) -> tuple[LedgerEntry, ...]:
+        """Sends that may have arrived or not, those claimed longest ago first.
+
+        Without those that a later send of the same step took the place of: about them nobody is asked any more.
+        """
+        later = sends.alias()
+        same_step = (later.c.workflow_id == sends.c.workflow_id) & (later.c.step == sends.c.step)
+        wanted = (
+            select(sends)
+            .where(sends.c.state == LedgerState.UNKNOWN.value)
+            .where(~select(later.c.key).where(same_step, later.c.n > sends.c.n).exists())
+            .order_by(sends.c.claimed_at.nulls_last(), sends.c.key)
+            .limit(limit)
+        )
+        if tenant is not None:
+            wanted = wanted.where(sends.c.tenant == tenant)
+        rows = await self._database.read(lambda connection: connection.execute(wanted).mappings().all())
+        return tuple(_entry(row) for row in rows)
+
     async def runs_of_others(self, thread_id: str, send_key: str) -> frozenset[str]:
         """Run ids in this thread that belong to other sends."""
         wanted = select(sends.c.run_id).where(

@@ -408,6 +408,20 @@ async def test_rows_are_listed_by_state_and_tenant_oldest_first(stores: Stores, 
     assert len(await stores.ledger.list(limit=2)) == 2
 
 
+async def test_of_the_sends_of_a_step_only_the_last_waits_to_be_settled(stores: Stores, contact_id: str) -> None:
+    first = await stores.ledger.claim(a_send(contact_id))
+    other = await stores.ledger.claim(a_send(contact_id, reference="a-2"))
+    for claim in (first, other):
+        await stores.ledger.settle(claim, LedgerState.UNKNOWN, None, None, NOON)
+    assert {entry.key for entry in await stores.ledger.unsettled("acme")} == {first.key, other.key}
+    again = await stores.ledger.claim(a_send(contact_id, n=2))
+    assert [entry.key for entry in await stores.ledger.unsettled()] == [other.key]
+    await stores.ledger.settle(again, LedgerState.UNKNOWN, None, None, NOON)
+    assert {entry.key for entry in await stores.ledger.unsettled("acme")} == {again.key, other.key}
+    assert await stores.ledger.unsettled("other") == ()
+    assert len(await stores.ledger.unsettled(limit=1)) == 1
+
+
 async def test_runs_of_other_sends_in_the_thread_are_known(stores: Stores, contact_id: str) -> None:
     for n, run_id in ((1, "run-1"), (2, "run-2"), (3, "")):
         claim = await stores.ledger.claim(a_send(contact_id, n=n))
