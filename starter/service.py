@@ -179,7 +179,8 @@ class EngagementService:
     async def sends(self, tenant: str, *, unknown: bool = False, limit: int = PAGE_LIMIT) -> Sequence[LedgerEntry]:
         """A tenant's sends; with ``unknown`` only those of which nobody knows whether they arrived.
 
-        Each of the latter waits for ``resolve_send`` or ``resend``; one that was resent is no longer among them.
+        Each of the latter waits for ``resolve_send`` or ``resend``: neither a send that was resent nor one of an
+        engagement that is over is among them.
         """
         return await (self._ledger.unsettled(tenant, limit) if unknown else self._ledger.list(None, tenant, limit))
 

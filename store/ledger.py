@@ -29,7 +29,7 @@ from store.database import Database, insert_new
 from store.holds import refusal_within
 from store.keys import KeyRing
 from store.leave import Reach, opt_out_in_force
-from store.tables import contacts, sends
+from store.tables import contacts, engagements, sends
 from store.templates import template_refusal_within
 
 _IDS = ("run_id", "message_id", "session_id", "thread_id")
@@ -119,14 +119,17 @@ class Ledger:
     async def unsettled(self, tenant: str | None = None, limit: int = 100) -> tuple[LedgerEntry, ...]:
         """Sends that may have arrived or not, those claimed longest ago first.
 
-        Without those that a later send of the same step took the place of: about them nobody is asked any more.
+        Without those that a later send of the same step took the place of, and those of engagements that are over:
+        about them nobody is asked any more.
         """
         later = sends.alias()
-        same_step = (later.c.workflow_id == sends.c.workflow_id) & (later.c.step == sends.c.step)
+        replaced = later.c.workflow_id == sends.c.workflow_id, later.c.step == sends.c.step, later.c.n > sends.c.n
+        over = engagements.c.workflow_id == sends.c.workflow_id, engagements.c.closed_at.is_not(None)
         wanted = (
             select(sends)
             .where(sends.c.state == LedgerState.UNKNOWN.value)
-            .where(~select(later.c.key).where(same_step, later.c.n > sends.c.n).exists())
+            .where(~select(later.c.key).where(*replaced).exists())
+            .where(~select(engagements.c.workflow_id).where(*over).exists())
             .order_by(sends.c.claimed_at.nulls_last(), sends.c.key)
             .limit(limit)
         )
