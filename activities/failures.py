@@ -23,8 +23,11 @@ def failure_of(error: errors.SendError) -> SendFailure:
     )
 
 
-def application_error(error: errors.SendError) -> ApplicationError:
-    """Translate an error of ours for Temporal: what may pass is retried by the server, everything else is not."""
+def application_error(error: errors.SendError, *, recorded: bool = True) -> ApplicationError:
+    """Translate an error of ours for Temporal: what may pass is retried by the server, everything else is not.
+
+    ``recorded`` tells whether the send ledger says the same.
+    """
     delay: timedelta | None = None
     match error:
         case errors.ProviderUnavailable():
@@ -37,7 +40,7 @@ def application_error(error: errors.SendError) -> ApplicationError:
             kind, final = names.POLICY_REFUSED, True
         case _:
             kind, final = names.OUTCOME_UNKNOWN, True
-    failure = failure_of(error)
+    failure = failure_of(error).model_copy(update={"recorded": recorded})
     return ApplicationError(
         failure.reason,
         failure,

@@ -65,6 +65,8 @@ class SendActivities:
             claim = await self._ledger.claim(send, logical_now(send.at), self._caps.get(send.tenant))
         except SetupError as unset:
             raise application_error(ProviderUnavailable(str(unset), code="not-configured")) from None
+        except OutcomeUnknown as earlier:  # whose attempt may have died without a word, so that its row is still open
+            raise application_error(earlier, recorded=False) from None
         except SendError as refused:
             raise application_error(refused) from None
         if claim.earlier is not None:
@@ -82,16 +84,16 @@ class SendActivities:
             receipt = await unbroken(call, self._limit)
         except ProviderRejected as error:
             await self._hold_scope(error, send)
-            await self._settle(claim, LedgerState.REJECTED, send, error=error)
-            raise application_error(error) from None
+            recorded = await self._settle(claim, LedgerState.REJECTED, send, error=error)
+            raise application_error(error, recorded=recorded) from None
         except NotSent as error:
             heard = await self._hold_scope(error, send)
             await self._settle(claim, LedgerState.NOT_SENT, send, error=error)
             raise application_error(heard) from None
         except Exception as error:
             unknown = error if isinstance(error, OutcomeUnknown) else _no_answer(error)
-            await self._settle(claim, LedgerState.UNKNOWN, send, error=unknown)
-            raise application_error(unknown) from error
+            recorded = await self._settle(claim, LedgerState.UNKNOWN, send, error=unknown)
+            raise application_error(unknown, recorded=recorded) from error
         kept = receipt.model_copy(
             update={"reference": claim.names.reference, "thread_id": receipt.thread_id or send.thread_id}
         )

@@ -115,6 +115,8 @@ class SendFailure(Model):
     suppress: bool = False
     until: Instant | None = None
     """When a rule of ours that refused it will not any more, where that is known."""
+    recorded: bool = True
+    """False when the ledger does not say so yet, because the store did not answer."""
 
 
 class MessageThread(Model):

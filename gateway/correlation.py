@@ -24,7 +24,7 @@ _REACHED_NOBODY = (LedgerState.FREE, LedgerState.NOT_SENT, LedgerState.REJECTED)
 
 @dataclass(frozen=True)
 class Attribution:
-    """Where an event goes: ``PENDING`` for ``workflow_id``, or why it goes nowhere (yet).
+    """Where an event goes: ``PENDING`` for ``workflow_id``, ``LATE``, or why it goes nowhere (yet).
 
     ``rule`` names what decided. ``final`` forbids weaker ties at a later try: the engagement that an old text could
     mean may be another one by then.
@@ -110,7 +110,11 @@ def _by_lost_session(sighting: Sighting, found: Findings) -> Attribution | None:
 def _by_thread(sighting: Sighting, found: Findings) -> Attribution | None:
     if not (sighting.ties.thread_id and sighting.thread_may_tie):
         return None
-    return _only(_open(_before(sighting, found.on_thread.get(sighting.ties.thread_id, ()))), "thread")
+    sends = _before(sighting, found.on_thread.get(sighting.ties.thread_id, ()))
+    if sends and not _open(sends) and not sighting.may_fall_back:  # what a person wrote is for a person to read
+        over = {send.workflow_id for send in sends}
+        return Attribution(EventState.LATE, "thread", workflow_id=over.pop() if len(over) == 1 else "")
+    return _only(_open(sends), "thread")
 
 
 def _by_address(sighting: Sighting, found: Findings) -> Attribution | None:

@@ -13,7 +13,7 @@ from domain.calls import Command, CommandResult, MarkAnswered, ResolveSend
 from domain.contacts import phone_alias
 from domain.engagements import Engagement, EngagementRequest
 from domain.errors import BadInput, EngineUnavailable, Mistake, NotAllowed, NotFound, RapportError, StoreUnavailable
-from domain.sends import LedgerEntry, LedgerState
+from domain.sends import LedgerEntry
 from domain.snapshot import EngagementSnapshot
 from domain.topology import Topology
 from starter import trace
@@ -214,9 +214,10 @@ class EngagementService:
     async def sends(self, tenant: str, *, unknown: bool = False, limit: int = PAGE_LIMIT) -> Sequence[LedgerEntry]:
         """A tenant's sends; with ``unknown`` only those of which nobody knows whether they arrived.
 
-        Each of the latter waits for ``resolve_send`` or ``resend``.
+        Each of the latter waits for ``resolve_send`` or ``resend``: neither a send that was resent nor one of an
+        engagement that is over is among them.
         """
-        return await self._ledger.list(LedgerState.UNKNOWN if unknown else None, tenant, limit)
+        return await (self._ledger.unsettled(tenant, limit) if unknown else self._ledger.list(None, tenant, limit))
 
     async def trace(self, tenant: str, reference: str) -> Trace:
         """Everything that happened: the decision log merged with Temporal's history, as far as each is still there.

@@ -255,7 +255,7 @@ class Inbox:
             "sighting": None if pending else placed.sighting.settled(may_weaken=place.may_weaken).model_dump_json(),
             "payload": self._keys.seal(event.model_dump_json().encode(), purpose_of(stored.delivery.received_at)),
             "due_at": self._due(event) if pending else None,
-            "settled_at": self._clock() if place.state is EventState.NO_EFFECT else None,
+            "settled_at": self._clock() if place.state in (EventState.NO_EFFECT, EventState.LATE) else None,
         }
 
     def _insert(self, connection: Connection, rows: Sequence[dict[str, object]]) -> set[tuple[object, object]]:

@@ -138,6 +138,8 @@ class InboxReview:
             payload = self._keys.seal(event.model_dump_json().encode(), purpose_of(row.received_at))
             values |= {"workflow_id": place.workflow_id, "send_key": place.send_key, "payload": payload}
             values |= {"due_at": self._clock(), "sighting": None}
+        elif place.state is EventState.LATE:
+            values |= {"workflow_id": place.workflow_id, "settled_at": self._clock()}
         connection.execute(update(inbox_events).where(inbox_events.c.id == row.id).values(values))
         for other in place.also:
             self._copy(connection, row.id, other)

@@ -32,7 +32,7 @@ from store.database import Database, insert_new
 from store.holds import refusal_within
 from store.keys import KeyRing
 from store.leave import Reach, opt_out_in_force, opt_out_within
-from store.tables import contacts, sends
+from store.tables import contacts, engagements, sends
 from store.templates import category_within, template_refusal_within
 
 NO_CAPS = Caps()
@@ -117,6 +117,28 @@ class Ledger:
         wanted = select(sends).order_by(sends.c.claimed_at.nulls_last(), sends.c.key).limit(limit)
         if state is not None:
             wanted = wanted.where(sends.c.state == state.value)
+        if tenant is not None:
+            wanted = wanted.where(sends.c.tenant == tenant)
+        rows = await self._database.read(lambda connection: connection.execute(wanted).mappings().all())
+        return tuple(_entry(row) for row in rows)
+
+    async def unsettled(self, tenant: str | None = None, limit: int = 100) -> tuple[LedgerEntry, ...]:
+        """Sends that may have arrived or not, those claimed longest ago first.
+
+        Without those that a later send of the same step took the place of, and those of engagements that are over:
+        about them nobody is asked any more.
+        """
+        later = sends.alias()
+        replaced = later.c.workflow_id == sends.c.workflow_id, later.c.step == sends.c.step, later.c.n > sends.c.n
+        over = engagements.c.workflow_id == sends.c.workflow_id, engagements.c.closed_at.is_not(None)
+        wanted = (
+            select(sends)
+            .where(sends.c.state == LedgerState.UNKNOWN.value)
+            .where(~select(later.c.key).where(*replaced).exists())
+            .where(~select(engagements.c.workflow_id).where(*over).exists())
+            .order_by(sends.c.claimed_at.nulls_last(), sends.c.key)
+            .limit(limit)
+        )
         if tenant is not None:
             wanted = wanted.where(sends.c.tenant == tenant)
         rows = await self._database.read(lambda connection: connection.execute(wanted).mappings().all())

@@ -41,8 +41,9 @@ def was_recalled(error: ActivityError) -> bool:
 
 
 def is_told_unknown(error: ActivityError) -> bool:
-    """Whether the activity itself lived to say that the outcome is unknown."""
-    return isinstance(error.cause, ApplicationError) and error.cause.type == names.OUTCOME_UNKNOWN
+    """Whether the activity itself lived to say that the outcome is unknown, and the ledger says so too."""
+    told = isinstance(error.cause, ApplicationError) and error.cause.type == names.OUTCOME_UNKNOWN
+    return told and failure_in(error).recorded
 
 
 def failure_in(error: ActivityError) -> SendFailure:

@@ -42,6 +42,7 @@ class Sending:
                     if not await self._reconciling.settle_unknown(record, step):
                         return False
                 case LedgerState.REJECTED:
+                    await self._reconciling.record(record, LedgerState.REJECTED)
                     if self._state.hold is not None and not self._state.hold.gate:
                         await self._holding.rest(step)
                     record = self._intend(step, record.n + 1)  # the key is spent, and the message is known unsent
@@ -153,7 +154,7 @@ class Sending:
                 self._holding.hold_for(failure, needs_human=False)
                 await self._holding.rest(step)
             case SendEnding.REJECTED:
-                record.state = LedgerState.REJECTED
+                record.state, record.needs_record = LedgerState.REJECTED, not failure.recorded
                 progress.log("rejected", f"{step.name}: the provider refused it ({failure.scope} {failure.code})")
                 if failure.scope.is_shared:
                     if not await self._holding.wait_with_others(step, failure, error):

@@ -1,6 +1,5 @@
 """The same chaos with what several machines would share: PostgreSQL, two gateways, two workers."""
 
-import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import pytest
 from tests.chaos.fleet import Shape
 from tests.chaos.run import chaos
 from tests.chaos.script import Size
-from tests.chaos.test_short_chaos import check, say
+from tests.chaos.test_short_chaos import SEED, check, say
 from tests.postgres import fresh_database
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(900)]
@@ -25,6 +24,6 @@ def database(postgres: str) -> Iterator[str]:
 async def test_nothing_is_lost_doubled_or_crossed_where_gateways_and_workers_share_a_store(
     database: str, tmp_path: Path
 ) -> None:
-    size = Size(engagements=75, kills=15, seed=random.SystemRandom().randrange(1_000_000))
+    size = Size(engagements=75, kills=15, seed=SEED)
     say(f"{size}")
     check(await chaos(size, Shape(workers=2, gateways=2, store_url=database), tmp_path, say), size)

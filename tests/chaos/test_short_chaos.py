@@ -1,6 +1,6 @@
 """The short chaos run: what the promises are worth while processes die, connections break and webhooks are lost."""
 
-import random
+import os
 import sys
 from pathlib import Path
 
@@ -12,6 +12,10 @@ from tests.chaos.run import chaos
 from tests.chaos.script import Blow, Size
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(900)]
+
+
+SEED = int(os.environ.get("CHAOS_SEED", "171391"))
+"""One seed unless told otherwise, so that a red run is about the change, not the draw; ``make chaos`` draws."""
 
 
 def say(line: str) -> None:
@@ -33,6 +37,6 @@ def check(figures: Figures, size: Size) -> None:
 
 
 async def test_nothing_is_lost_doubled_or_crossed_while_workers_gateway_and_temporal_die(tmp_path: Path) -> None:
-    size = Size(engagements=204, kills=32, seed=random.SystemRandom().randrange(1_000_000))
+    size = Size(engagements=204, kills=32, seed=SEED)
     say(f"{size}")
     check(await chaos(size, Shape(workers=2), tmp_path, say), size)

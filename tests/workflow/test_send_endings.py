@@ -9,9 +9,10 @@ from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import PauseActivityRequest, ResetActivityRequest, UnpauseActivityRequest
 
 from domain import names
-from domain.errors import ProviderUnavailable, StoreUnavailable
+from domain.errors import OutcomeUnknown, ProviderRejected, ProviderUnavailable, StoreUnavailable
 from domain.outcomes import EngagementOutcome as Outcome
 from domain.sends import LedgerState, SendClaim, SendFailure, SendReceipt
+from tests.workflow.scripted import PUSHED
 from tests.workflow.stage import TIMING, Play, Stage
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -141,6 +142,30 @@ async def test_ids_that_could_not_be_stored_are_stored_afterwards(
     entry = await stage.stores.ledger.find(send.key)
     assert entry is not None
     assert (entry.state, entry.run_id, stage.provider.requests.count("trigger_flow")) == (LedgerState.SENT, "run-1", 1)
+
+
+@pytest.mark.parametrize(
+    "ending", [OutcomeUnknown("the answer was lost"), ProviderRejected("no such template")], ids=["unknown", "rejected"]
+)
+async def test_an_ending_that_could_not_be_stored_stands_in_the_ledger_afterwards(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, ending: OutcomeUnknown | ProviderRejected
+) -> None:
+    settle, failures = stage.stores.ledger.settle, [StoreUnavailable("the store does not answer")]
+
+    async def once_unavailable(claim: SendClaim, *rest: object) -> None:
+        if failures:
+            raise failures.pop()
+        await settle(claim, *rest)  # type: ignore[arg-type]  # handed on as they came
+
+    monkeypatch.setattr(stage.stores.ledger, "settle", once_unavailable)
+    stage.provider.capabilities, stage.provider.send_endings = PUSHED, [ending]
+    play = await stage.play()
+    state = LedgerState.UNKNOWN if isinstance(ending, OutcomeUnknown) else LedgerState.REJECTED
+    async with asyncio.timeout(10):
+        while not await stage.stores.ledger.list(state):  # noqa: ASYNC110 - only asking tells
+            await asyncio.sleep(0.02)
+    assert (await play.snapshot()).sends[0].send_state is state
+    assert stage.provider.requests.count("trigger_flow") == 1
 
 
 async def test_a_send_that_nobody_picks_up_in_time_is_known_unsent_and_leaves_later(stage: Stage) -> None:

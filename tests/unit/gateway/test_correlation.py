@@ -73,6 +73,18 @@ def test_a_thread_ties_a_text_when_one_open_engagement_writes_there() -> None:
     assert matched(attribute(seen(text=True, thread_id="t1"), Findings(on_thread={"t1": [closed, opened]}))) == "w2"
 
 
+def test_a_status_on_a_thread_where_all_is_over_comes_late_and_a_text_there_waits_for_a_reader() -> None:
+    over = Findings(on_thread={"t1": [a_send("w1", is_open=False)]})
+    status = attribute(seen(thread_id="t1"), over)
+    assert (status.state, status.rule, status.workflow_id) == (EventState.LATE, "thread", "w1")
+    assert attribute(seen(text=True, thread_id="t1"), over).state is EventState.UNMATCHED
+    both = Findings(on_thread={"t1": [a_send("w1", is_open=False), a_send("w2", is_open=False)]})
+    assert (attribute(seen(thread_id="t1"), both).state, attribute(seen(thread_id="t1"), both).workflow_id) == (
+        EventState.LATE,
+        "",
+    )
+
+
 def test_two_open_engagements_on_a_thread_leave_a_text_unmatched_for_good() -> None:
     verdict = attribute(seen(text=True, thread_id="t1"), Findings(on_thread={"t1": [a_send("w1"), a_send("w2")]}))
     assert (verdict.state, verdict.final) == (EventState.UNMATCHED, True)

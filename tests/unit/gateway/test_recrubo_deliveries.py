@@ -13,6 +13,7 @@ from providers.recrubo.webhook import SECRET_HEADER, RecruboWebhookReader
 from store.inbox_tables import EventState
 from store.leave import Reach, opt_out_in_force
 from tests.unit.gateway.world import PHONE, FakeTemporal, Running, World, now, number, parts_of, running, thread
+from tests.unit.store.samples import a_close
 
 SHOWN = "test-recrubo-webhook-secret"
 
@@ -69,6 +70,19 @@ async def test_stop_on_a_thread_withdraws_leave_and_is_heard(world: World, tempo
     scope = await world.stores.database.read(lambda connection: opt_out_in_force(connection, contact, reach))
     assert scope is OptOutScope.LINE
     assert temporal.heard[workflow][0].body.kind == "opt-out"
+
+
+async def test_a_status_after_the_last_engagement_on_its_thread_was_over_is_recorded_as_late(
+    world: World, temporal: FakeTemporal
+) -> None:
+    await world.sent("a-1", thread_id="thread-1", run_id="run-1")
+    contact = await world.stores.contacts.resolve([number(PHONE), thread("thread-1")])
+    await world.stores.registry.close(a_close(contact, reference="a-1"))
+    told = {"origin": "outbound", "messageThreadId": "thread-1", "deliveryStatus": "read"}
+    async with running(parts_of(world.stores, temporal, recrubo())) as gateway:
+        await post(gateway, "messages", "update", "m-1", createdAt=now().isoformat(), **told)
+        await world.until_states({EventState.LATE: 1})
+    assert not temporal.heard
 
 
 async def test_recrubo_has_no_handshake(world: World, temporal: FakeTemporal) -> None:

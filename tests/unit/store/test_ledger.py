@@ -25,7 +25,7 @@ from store.keys import KeyRing
 from store.ledger import Ledger
 from store.stores import Stores
 from store.tables import contacts, sends
-from tests.unit.store.samples import A_PHONE, HOUR, NOON, TEMPLATE, a_send
+from tests.unit.store.samples import A_PHONE, HOUR, NOON, TEMPLATE, a_close, a_row, a_send
 
 BSUID = Alias(kind=AliasKind.BSUID, value="b-1", scope="main")
 RECEIPT = SendReceipt(run_id="run-1", message_id="wamid-1", session_id="ses-1", thread_id="thread-1", aliases=(BSUID,))
@@ -406,6 +406,24 @@ async def test_rows_are_listed_by_state_and_tenant_oldest_first(stores: Stores, 
     assert [entry.n for entry in await stores.ledger.list(LedgerState.UNKNOWN, "acme")] == [2]
     assert await stores.ledger.list(LedgerState.UNKNOWN, "other") == ()
     assert len(await stores.ledger.list(limit=2)) == 2
+
+
+async def test_of_the_sends_of_a_step_only_the_last_waits_to_be_settled(stores: Stores, contact_id: str) -> None:
+    first = await stores.ledger.claim(a_send(contact_id))
+    other = await stores.ledger.claim(a_send(contact_id, reference="a-2"))
+    for claim in (first, other):
+        await stores.ledger.settle(claim, LedgerState.UNKNOWN, None, None, NOON)
+    assert {entry.key for entry in await stores.ledger.unsettled("acme")} == {first.key, other.key}
+    again = await stores.ledger.claim(a_send(contact_id, n=2))
+    assert [entry.key for entry in await stores.ledger.unsettled()] == [other.key]
+    await stores.ledger.settle(again, LedgerState.UNKNOWN, None, None, NOON)
+    assert {entry.key for entry in await stores.ledger.unsettled("acme")} == {again.key, other.key}
+    assert len(await stores.ledger.unsettled(limit=1)) == 1
+    assert await stores.ledger.unsettled("other") == ()
+    await stores.registry.register(a_row(contact_id, reference="a-2"))
+    assert len(await stores.ledger.unsettled()) == 2
+    await stores.registry.close(a_close(contact_id, reference="a-2"))
+    assert [entry.key for entry in await stores.ledger.unsettled()] == [again.key], "the other's engagement is over"
 
 
 async def test_runs_of_other_sends_in_the_thread_are_known(stores: Stores, contact_id: str) -> None:
