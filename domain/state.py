@@ -13,10 +13,12 @@ from domain import names
 from domain.ats import AtsStatus
 from domain.calls import AtsNotice, Command, CommandResult, MarkAnswered, ResolveSend
 from domain.contacts import ContactChange
+from domain.engagements import Engagement
 from domain.events import FlowRunStatus, MessageStatus, ProviderEvent, ProviderEvents
 from domain.gates import GateDecision
 from domain.model import Instant, JsonValue, Model
 from domain.outcomes import Decision, EngagementOutcome, Settlement
+from domain.plans import Plan
 from domain.sends import LedgerState, MessageThread, SendReceipt
 
 KEPT_EVENT_KEYS = 500
@@ -196,10 +198,16 @@ class EngagementState(BaseModel):
     earlier_pauses: list[PauseSpan] = Field(default_factory=list)
     marked: list[MarkAnswered] = Field(default_factory=list)
     """Answers that an operator gave and that are not read yet."""
+    plan: Plan | None = None
+    """The plan that an operator moved it to; without one it goes by that of its input."""
     settlement: Settlement | None = None
     conversation_ended: bool = False
     closed: bool = False
     ats_told: bool = False
+
+    def applied_to(self, engagement: Engagement) -> Engagement:
+        """The engagement with what it has moved to since it began."""
+        return engagement if self.plan is None else engagement.model_copy(update={"plan": self.plan})
 
     def receive(self, batch: ProviderEvents) -> None:
         """Keep what was not seen before. Called by the signal handler: decides nothing, never raises."""

@@ -160,7 +160,7 @@ class EngagementWorkflow:
     @workflow.query(name=names.SNAPSHOT, description="Where the engagement stands")
     def snapshot(self) -> EngagementSnapshot:
         """Where the engagement stands."""
-        return snapshot(self._engagement, self._state, self._progress.waiting_for, self._progress.until)
+        return snapshot(self._progress.engagement, self._state, self._progress.waiting_for, self._progress.until)
 
     @workflow.update(name=names.ATS_STATUS, description="What the tenant's system says became of the application")
     def ats_status(self, command: AtsStatus) -> CommandResult:
@@ -171,14 +171,14 @@ class EngagementWorkflow:
     @ats_status.validator
     def _may_change_ats_status(self, command: AtsStatus) -> None:
         self._refuse_when_over(command)
-        job = self._engagement.job
+        job = self._progress.engagement.job
         if command.job and job and command.job != job and self._state.remembered(command.command_id) is None:
             raise _not_allowed(f"the engagement is about another job ({job}) than the status ({command.job})")
 
     async def _admit(self) -> None:
         if self._state.admitted or self._progress.is_settled():
             return
-        engagement, progress = self._engagement, self._progress
+        engagement, progress = self._progress.engagement, self._progress
         pause, admission = engagement.timing.provider_pause, await self._ask_admission()
         while admission.queued and not progress.is_settled():
             await self._holding.queue(self._opening(), admission.reason, pause)
@@ -199,7 +199,7 @@ class EngagementWorkflow:
             progress.settle(outcome, admission.rule, admission.reason)
 
     async def _ask_admission(self) -> Admission:
-        engagement, progress = self._engagement, self._progress
+        engagement, progress = self._progress.engagement, self._progress
         progress.show(Stage.ADMITTING, "consent, opt-outs and other engagements to be checked")
         request = AdmissionRequest(
             workflow_id=workflow.info().workflow_id,
@@ -219,17 +219,21 @@ class EngagementWorkflow:
             await self._holding.ensure_template(self._opening())
 
     async def _open_thread(self) -> None:
-        if self._progress.is_settled() or self._state.thread or not self._engagement.route.capabilities.has_threads:
+        if (
+            self._progress.is_settled()
+            or self._state.thread
+            or not self._progress.engagement.route.capabilities.has_threads
+        ):
             return
         await self._holding.wait_out_pause(self._opening())
         if self._progress.is_settled():
             return
         request = ThreadRequest(
             workflow_id=workflow.info().workflow_id,
-            account=self._engagement.route.account,
-            line=self._engagement.route.line,
-            contact_id=self._engagement.contact_id,
-            address=self._engagement.candidate.phone,
+            account=self._progress.engagement.route.account,
+            line=self._progress.engagement.route.line,
+            contact_id=self._progress.engagement.contact_id,
+            address=self._progress.engagement.candidate.phone,
             at=self._progress.now,
         )
         thread = await self._holding.persist(lambda: self._progress.calls.open_thread(request), self._opening())
@@ -270,7 +274,7 @@ class EngagementWorkflow:
         if not self._state.closed:
             request = CloseRequest(
                 workflow_id=workflow.info().workflow_id,
-                contact_id=self._engagement.contact_id,
+                contact_id=self._progress.engagement.contact_id,
                 result=result,
                 decisions=tuple(self._state.decisions),
                 snapshot=self.snapshot().model_dump_json(),
@@ -287,7 +291,7 @@ class EngagementWorkflow:
 
     async def _end_conversation(self, settlement: Settlement) -> None:
         """What the provider still runs ends with the engagement, or its bot would go on with the candidate."""
-        live, capabilities = self._state.live_run(), self._engagement.route.capabilities
+        live, capabilities = self._state.live_run(), self._progress.engagement.route.capabilities
         opted_out = settlement.outcome is EngagementOutcome.OPTED_OUT
         thread_id = self._state.thread.thread_id if self._state.thread else ""
         natural = settlement.outcome in UNTOUCHED_BY_PROVIDER and settlement.rule != names.MARK_ANSWERED
@@ -297,7 +301,7 @@ class EngagementWorkflow:
             return
         self._progress.show(Stage.CLOSING, "the provider to end the conversation")
         request = EndConversation(
-            account=self._engagement.route.account,
+            account=self._progress.engagement.route.account,
             run_id=live.receipt.run_id if live else "",
             thread_id=thread_id,
             pause_thread=opted_out,
@@ -311,7 +315,7 @@ class EngagementWorkflow:
         self._state.conversation_ended = True
 
     async def _notify_ats(self, result: EngagementResult) -> None:
-        if self._state.ats_told or not self._engagement.notify_ats:
+        if self._state.ats_told or not self._progress.engagement.notify_ats:
             return
         notice = AtsNotice(
             event_id=f"{workflow.info().workflow_id}:outcome",
@@ -332,14 +336,14 @@ class EngagementWorkflow:
             workflow.continue_as_new(args=[self._engagement, self._state.carried()])
 
     def _opening(self) -> Step:
-        plan = self._engagement.plan
+        plan = self._progress.engagement.plan
         expires = self._state.started_at + (plan.opening.expires or plan.step_expiry)
         return Step(OPENING, plan.opening.template, plan.opening.flow, expires)
 
     def _result(self, settlement: Settlement) -> EngagementResult:
         return EngagementResult(
-            tenant=self._engagement.tenant,
-            reference=self._engagement.reference,
+            tenant=self._progress.engagement.tenant,
+            reference=self._progress.engagement.reference,
             settlement=settlement,
             sends=sum(s.state is LedgerState.SENT for s in self._state.sends),
         )

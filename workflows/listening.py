@@ -2,7 +2,7 @@
 
 from domain.calls import EndConversation, RunQuestion
 from domain.events import FlowRunStatus
-from domain.following import Following, Move, NextMove
+from domain.following import Move, NextMove
 from domain.outcomes import EngagementOutcome
 from domain.plans import SilenceEnd
 from domain.state import SendRecord, Stage
@@ -18,7 +18,6 @@ class Listening:
     def __init__(self, progress: Progress, holding: Holding, sending: Sending) -> None:
         self._progress, self._holding, self._sending = progress, holding, sending
         self._state = progress.state
-        self._following = Following(progress.engagement, progress.state)
 
     async def step(self) -> None:
         """Wait for the next thing that matters and act on it."""
@@ -29,7 +28,7 @@ class Listening:
         elif self._state.pause is not None and progress.now < progress.ends_at:
             await self._holding.listen_while_paused()
         elif not progress.is_settled():
-            due = self._following.next_move(progress.now)
+            due = self._progress.following.next_move(progress.now)
             if progress.now < due.at:
                 await progress.wait(Stage.AWAITING_ANSWER, due.waiting_for, due.at)
             else:
@@ -54,7 +53,9 @@ class Listening:
             return  # paused while the provider was asked: the step is due again after the pause
         if due.move is Move.FOLLOW_UP:
             await self._follow_up(due)
-        elif self._following.next_move(self._progress.now).move is Move.SILENCE:  # else the provider told of a start
+        elif (
+            self._progress.following.next_move(self._progress.now).move is Move.SILENCE
+        ):  # else the provider told of a start
             self._judge_silence()
 
     async def _confirm_end(self) -> None:
@@ -81,10 +82,10 @@ class Listening:
 
     def _skips(self, place: int) -> bool:
         """Whether this follow-up is not to leave, by its condition or the budget; then the plan goes on without it."""
-        progress, objection = self._progress, self._following.objection(place)
+        progress, objection = self._progress, self._progress.following.objection(place)
         if objection is not None:
             progress.log(objection.rule, f"follow-up {place} skipped: {objection.reason}")
-            self._following.finish(place, progress.now)
+            self._progress.following.finish(place, progress.now)
         return objection is not None
 
     def _follow_up_step(self, due: NextMove) -> Step:
@@ -97,7 +98,7 @@ class Listening:
             its.template,
             its.flow,
             min(expires, progress.ends_at),
-            objection=lambda: self._following.objection(due.place),
+            objection=lambda: self._progress.following.objection(due.place),
         )
 
     async def _follow_up(self, due: NextMove) -> None:
@@ -109,10 +110,10 @@ class Listening:
             if live is not None and not await self._end_run(live):
                 return
         step = self._follow_up_step(due)
-        progress.log("follow-up", f"{self._following.cause(due.place)}: follow-up {due.place}")
+        progress.log("follow-up", f"{self._progress.following.cause(due.place)}: follow-up {due.place}")
         await self._sending.deliver(step)
         if not progress.is_settled():
-            self._following.finish(due.place, progress.now)
+            self._progress.following.finish(due.place, progress.now)
 
     async def _end_run(self, live: SendRecord) -> bool:
         """Cancel the live run so that a new one can start. False when it turned out to have ended well meanwhile."""

@@ -11,6 +11,7 @@ from temporalio.common import SearchAttributeUpdate
 from temporalio.workflow import ActivityHandle
 
 from domain.engagements import Engagement
+from domain.following import Following
 from domain.outcomes import EngagementOutcome
 from domain.plans import TemplateRef
 from domain.reading import Reader
@@ -32,12 +33,22 @@ class Progress:
     """What every step of an engagement works with. The workflow owns the only one."""
 
     def __init__(self, engagement: Engagement, state: EngagementState) -> None:
-        self.engagement, self.state = engagement, state
+        self._engagement, self.state = engagement, state
         self.calls = Calls(engagement.timing)
         self.waiting_for = ""
         self.until: datetime | None = None
         self._asked: tuple[Stage, str, datetime | None] | None = None
         """What was last to be shown; while an operator's pause is in force that is shown in its place."""
+
+    @property
+    def engagement(self) -> Engagement:
+        """The engagement as it goes on now: its input, with what it has moved to since."""
+        return self.state.applied_to(self._engagement)
+
+    @property
+    def following(self) -> Following:
+        """The follow-ups of the plan as it is now."""
+        return Following(self.engagement, self.state)
 
     @property
     def now(self) -> datetime:

@@ -3,7 +3,6 @@
 from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
-from domain.following import Following
 from domain.ids import engagement_workflow_id, send_key
 from domain.outcomes import EngagementOutcome
 from domain.sends import LedgerState, Send, SendFailure
@@ -26,7 +25,6 @@ class Sending:
         self._progress, self._holding, self._state = progress, holding, progress.state
         self._reconciling = Reconciling(progress, holding)
         self.windows = Windows(progress, holding)
-        self._following = Following(progress.engagement, progress.state)
 
     async def deliver(self, step: Step, *, template_checked: bool = False) -> bool:
         """Send the step's message once. True when the provider has it; False when the outcome is decided, or when the
@@ -101,7 +99,7 @@ class Sending:
         await self._holding.gates.confirm_end()
         if progress.is_settled() or self._state.pause is not None or not self.windows.is_open() or step.objection():
             return  # a window that closed while the template was waited for is waited for next
-        record.price = self._following.price(step.template)
+        record.price = self._progress.following.price(step.template)
         # what a person said of an earlier attempt under this key must not settle the one that begins now
         self._state.resolutions = [r for r in self._state.resolutions if r.send_key != record.key]
         budget = min(step.expires - progress.now, progress.engagement.timing.send_budget)
