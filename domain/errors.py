@@ -7,6 +7,8 @@ RapportError
 ├── NotAllowed              the command does not fit the state of the engagement
 ├── NotEntitled             the caller's role does not allow this
 ├── SetupError              configuration, credentials or environment are wrong
+├── Erased                  the person was erased: the key to this is destroyed
+├── PayloadTooLarge         more than Temporal takes in one payload
 ├── EngineUnavailable       Temporal or its workers did not answer; asking again is safe
 ├── SendError               how a provider call ended other than well
 │   ├── NotSent             known not sent
@@ -93,6 +95,14 @@ class NotEntitled(RapportError):
 
 class SetupError(RapportError):
     """Configuration, credentials or environment are wrong; the text says how to put it right."""
+
+
+class Erased(RapportError):
+    """The person was erased and the key destroyed: nothing sealed under it opens again, and nothing more is sealed."""
+
+
+class PayloadTooLarge(RapportError):
+    """One payload is larger than Temporal takes; it is refused here, where it can still be told what it was."""
 
 
 class EngineUnavailable(RapportError):

@@ -17,6 +17,13 @@ def engagement_workflow_id(tenant: str, reference: str) -> str:
     return f"engagement:{tenant}:{reference}"
 
 
+def engagement_tenant(workflow_id: str) -> str | None:
+    """The tenant of an engagement by its workflow id; None for any other workflow."""
+    kind, _, rest = workflow_id.partition(":")
+    tenant, _, reference = rest.partition(":")
+    return tenant if kind == "engagement" and tenant and reference else None
+
+
 def send_key(workflow_id: str, step: str, n: int) -> str:
     """Our id of one intended send: the ``n``-th try that a person or the plan allowed for ``step``."""
     return f"{workflow_id}/{step}/{n}"

@@ -3,39 +3,60 @@
 A request and an answer are a ``temporal.api.common.v1.Payloads`` message as JSON (Temporal: Codec Server).
 """
 
-import hmac
+import asyncio
 import ipaddress
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from typing import Protocol
 
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError
-from pydantic import SecretStr
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from temporalio.api.common.v1 import Payload, Payloads
-from temporalio.converter import PayloadCodec
 
-from domain.errors import BadInput, Mistake, NotEntitled, RapportError, SetupError
+from domain.errors import BadInput, Mistake, NotEntitled, PayloadTooLarge, RapportError, SetupError, StoreUnavailable
+from runtime.codec_desk import CodecDesk, Reader
 
 log = structlog.get_logger()
 
 MOST_BYTES = 16 * 1024 * 1024
 """A page of a history as JSON; one payload is at most 2 MiB."""
 
+MOST_PAYLOADS = 10_000
+
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
-Coding = Callable[[Sequence[Payload]], Awaitable[list[Payload]]]
+Coding = Callable[[Reader, Sequence[Payload]], Awaitable[list[Payload]]]
 
 
-@dataclass(frozen=True)
-class CodecToken:
-    """A bearer token and the name under which its use is logged."""
+class NotAuthenticated(RapportError):
+    """No valid token. ``wait`` are seconds to wait when there were too many failures, else 0."""
 
-    name: str
-    token: SecretStr
+    def __init__(self, wait: int = 0) -> None:
+        self.wait = wait
+        super().__init__(f"too many failures: wait {wait} s" if wait else "a valid bearer token is needed")
+
+
+class Entrance(Protocol):
+    """Decides who comes in."""
+
+    async def admit(self, authorization: str, client: str) -> Reader:
+        """Who asks, by the ``Authorization`` header and the address. Raises ``NotAuthenticated``, ``NotEntitled``."""
+        ...
+
+
+class DevelopmentEntrance:
+    """No token: this machine only, and it sees everything. For a server with the development key."""
+
+    async def admit(self, authorization: str, client: str) -> Reader:
+        """The developer. Raises ``NotEntitled`` for another machine."""
+        try:
+            require_loopback(client)
+        except SetupError:
+            raise NotEntitled("this server serves its own machine only") from None
+        return Reader("development", tenant=None)
 
 
 class _TooLarge(RapportError):
@@ -55,39 +76,46 @@ def require_loopback(host: str) -> None:
         )
 
 
-def create_codec_app(
-    codec: PayloadCodec, ui_origins: Sequence[str], *, dev: bool, tokens: Sequence[CodecToken] = ()
-) -> FastAPI:
+def create_codec_app(desk: CodecDesk, ui_origins: Sequence[str], entrance: Entrance) -> FastAPI:
     """The codec server for browsers on ``ui_origins`` and for the command line.
 
-    ``dev`` asks for no token and serves this machine only, names included (a page elsewhere cannot reach it by a DNS
-    name of its own); give it a codec with the development key. Otherwise every request needs one of ``tokens``.
-    Raises ``SetupError`` for a server without tokens outside development.
+    With a ``DevelopmentEntrance`` it serves this machine only, names included (a page elsewhere cannot reach it by a
+    DNS name of its own); give it a desk with the development key.
     """
-    if not dev and not tokens:
-        raise SetupError("a codec server outside development needs at least one token")
     app = FastAPI(title="Rapport codec server", docs_url=None, redoc_url=None, openapi_url=None)
-    entrance = _Entrance(() if dev else tuple(tokens), dev=dev)
 
     async def answer(request: Request, what: str, coding: Coding) -> Response:
+        namespace = _namespace(request)
+        address = request.client.host if request.client else ""
         try:
-            caller = entrance.admit(request)
+            reader = await entrance.admit(request.headers.get("authorization", ""), address)
             payloads = await _read(request)
-            coded = await coding(payloads)
+            coded = await coding(reader, payloads)
         except RapportError as error:
+            log.warning("codec_refused", what=what, why=type(error).__name__, namespace=namespace)
             return _problem(error)
-        log.info("codec_answered", what=what, caller=caller, namespace=_namespace(request), count=len(coded))
-        return Response(json_format.MessageToJson(Payloads(payloads=coded)), media_type="application/json")
+        changed = sum(before != after for before, after in zip(payloads, coded, strict=True))
+        log.info(
+            "codec_answered",
+            what=what,
+            caller=reader.name,
+            tenant=reader.tenant or "",
+            namespace=namespace,
+            count=len(coded),
+            changed=changed,
+        )
+        body = await asyncio.to_thread(json_format.MessageToJson, Payloads(payloads=coded))
+        return Response(body, media_type="application/json", headers={"cache-control": "no-store"})
 
     @app.post("/decode")
     async def decode(request: Request) -> Response:
-        return await answer(request, "decoded", codec.decode)
+        return await answer(request, "decoded", desk.decode)
 
     @app.post("/encode")
     async def encode(request: Request) -> Response:
-        return await answer(request, "encoded", codec.encode)
+        return await answer(request, "encoded", desk.encode)
 
-    if dev:
+    if isinstance(entrance, DevelopmentEntrance):
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(LOOPBACK_NAMES))
     app.add_middleware(
         CORSMiddleware,
@@ -100,53 +128,43 @@ def create_codec_app(
     return app
 
 
-class _Entrance:
-    """Who may come in. A scope per tenant belongs here: ``admit`` knows the caller and the request's namespace."""
-
-    def __init__(self, tokens: tuple[CodecToken, ...], *, dev: bool) -> None:
-        self._tokens, self._dev = tokens, dev
-
-    def admit(self, request: Request) -> str:
-        """The caller's name. Raises ``NotEntitled``."""
-        if self._dev:
-            host = request.client.host if request.client else ""
-            try:
-                require_loopback(host)
-            except SetupError:
-                raise NotEntitled("this server serves its own machine only") from None
-            return "development"
-        scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        found = ""
-        for known in self._tokens:  # all of them, so that time tells nothing
-            expected = known.token.get_secret_value().encode()
-            if hmac.compare_digest(expected, given.strip().encode()) and scheme.lower() == "bearer":
-                found = known.name
-        if not found:
-            raise NotEntitled("a valid bearer token is needed")
-        return found
-
-
 async def _read(request: Request) -> list[Payload]:
+    length = request.headers.get("content-length", "")
+    if length.isascii() and length.isdigit() and int(length[:20]) > MOST_BYTES:
+        raise _TooLarge(f"the request is larger than {MOST_BYTES // 1024 // 1024} MiB")
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > MOST_BYTES:
             raise _TooLarge(f"the request is larger than {MOST_BYTES // 1024 // 1024} MiB")
+    payloads = await asyncio.to_thread(_parsed, bytes(body))
+    if len(payloads) > MOST_PAYLOADS:
+        raise _TooLarge(f"the request has more than {MOST_PAYLOADS} payloads")
+    return payloads
+
+
+def _parsed(body: bytes) -> list[Payload]:
     try:
-        return list(json_format.Parse(bytes(body).decode("utf-8"), Payloads()).payloads)
-    except (json_format.ParseError, DecodeError, UnicodeDecodeError, RecursionError):
+        return list(json_format.Parse(body.decode("utf-8"), Payloads()).payloads)
+    except (json_format.ParseError, DecodeError, UnicodeDecodeError, RecursionError, ValueError):
         raise BadInput([Mistake("the body is not a Payloads message as JSON")]) from None
 
 
 def _problem(error: RapportError) -> JSONResponse:
+    headers = {}
     match error:
+        case NotAuthenticated(wait=wait) if wait:
+            status, headers = 429, {"retry-after": str(wait)}
+        case NotAuthenticated():
+            status, headers = 401, {"www-authenticate": "Bearer"}
         case NotEntitled():
-            status = 401
-        case _TooLarge():
+            status = 403
+        case _TooLarge() | PayloadTooLarge():
             status = 413
+        case StoreUnavailable():
+            status, headers = 503, {"retry-after": "5"}
         case _:
             status = 400
-    headers = {"www-authenticate": "Bearer"} if status == 401 else {}
     return JSONResponse({"message": str(error)}, status, headers)
 
 

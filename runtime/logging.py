@@ -18,6 +18,9 @@ from runtime.settings import LogFormat, LogLevel
 _QUIET = ("httpx", "httpcore", "hpack", "asyncio", "uvicorn.access", "alembic")
 """They tell every request, addresses included, or every start of a migration that changes nothing: warnings only."""
 
+_AUDIT = "rapport.audit"
+"""Where ``starter.audit`` writes what operators do."""
+
 _CONTEXT = {
     "workflow_id": "workflow_id",
     "workflow_type": "workflow_type",
@@ -67,6 +70,7 @@ def configure_logging(
     root.setLevel(level.value.upper())
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger(_AUDIT).setLevel(logging.INFO)  # who did what is told at every level
     workflow.logger.workflow_info_on_message = False  # the fields say it
     activity.logger.activity_info_on_message = False
 

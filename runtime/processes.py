@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from temporalio.client import Client
 
 from domain.topology import Topology
-from runtime.codec import AesGcmCodec
+from runtime.keyed_codec import KeyedCodec
 from runtime.logging import configure_logging
 from runtime.metrics import temporal_runtime
 from runtime.secrets import load_keys
 from runtime.settings import Settings
 from runtime.temporal import RapportPlugin, connect, data_converter, plugin
 from runtime.topology import load_topology
+from store.candidate_keys import DataKeys
 from store.keys import KeyRing
 from store.migrate import upgrade
 from store.stores import Stores
@@ -34,12 +35,13 @@ class ProcessParts:
 def key_ring(settings: Settings) -> KeyRing:
     """The installation's keys. Raises ``SetupError`` where they are missing or wrong."""
     keys = load_keys(settings)
-    return KeyRing(keys.master, keys.pepper)
+    masters = {"current": keys.master} | {f"former {n}": key for n, key in enumerate(keys.former, start=1)}
+    return KeyRing(masters=masters, current="current", pepper=keys.pepper)
 
 
-def temporal_plugin(keys: KeyRing) -> RapportPlugin:
-    """The plugin that seals payloads under these keys."""
-    return plugin(data_converter(AesGcmCodec(keys)))
+def temporal_plugin(data_keys: DataKeys, keys: KeyRing) -> RapportPlugin:
+    """The plugin that seals payloads under the key of whom they concern."""
+    return plugin(data_converter(KeyedCodec(data_keys, keys)))
 
 
 @asynccontextmanager
@@ -58,5 +60,5 @@ async def open_process(
     if settings.is_single_machine:
         await asyncio.to_thread(upgrade, url)
     async with Stores.open(url, keys) as stores:
-        client = await connect(temporal_plugin(keys), lazy=lazy, runtime=runtime)
+        client = await connect(temporal_plugin(stores.data_keys, keys), lazy=lazy, runtime=runtime)
         yield ProcessParts(settings, topology, keys, stores, client)

@@ -80,6 +80,8 @@ class Keys:
 
     master: bytes = field(repr=False)
     pepper: bytes = field(repr=False)
+    former: tuple[bytes, ...] = field(default=(), repr=False)
+    """Master keys that only open."""
     is_development: bool = False
     """Made by us on this machine, so no reason to guard what they seal from whoever sits at it."""
 
@@ -91,6 +93,9 @@ def load_keys(settings: Settings) -> Keys:
     """
     given = {"MASTER": settings.keys.master, "PEPPER": settings.keys.pepper}
     missing = [name for name, value in given.items() if value is None]
+    former = settings.keys.former
+    if missing and former is not None:
+        raise SetupError("RAPPORT_KEYS__FORMER is set without RAPPORT_KEYS__MASTER: which key seals now?")
     if len(missing) == 1:
         raise SetupError(f"RAPPORT_KEYS__{missing[0]} is not set while the other key is; set both or neither")
     if missing:
@@ -98,7 +103,12 @@ def load_keys(settings: Settings) -> Keys:
     master, pepper = (_key(f"RAPPORT_KEYS__{name}", value) for name, value in given.items() if value is not None)
     if secrets.compare_digest(master, pepper):
         raise SetupError("RAPPORT_KEYS__MASTER and RAPPORT_KEYS__PEPPER are the same key; make two")
-    return Keys(master, pepper)
+    return Keys(master, pepper, () if former is None else _former(former))
+
+
+def _former(value: SecretStr) -> tuple[bytes, ...]:
+    parts = [part for part in value.get_secret_value().split(",") if part.strip()]
+    return tuple(_key("RAPPORT_KEYS__FORMER", SecretStr(part)) for part in parts)
 
 
 def _key(name: str, value: SecretStr) -> bytes:

@@ -63,6 +63,9 @@ class KeySettings(_Section):
     master: SecretStr | None = None
     pepper: SecretStr | None = None
     """Never changes: aliases of contacts are HMACs under it."""
+    former: SecretStr | None = None
+    """Master keys that were in use before, separated by commas, as long as something is wrapped by one: they open and
+    seal nothing new. ``rapport keys list`` says which are still needed."""
 
 
 class GatewaySettings(_Section):
@@ -98,6 +101,15 @@ class CodecSettings(_Section):
     port: Port = 8082
     ui_origin: Origin = "http://127.0.0.1:8233"
     """Where Temporal UI is served from; no other origin may ask."""
+    oidc_issuer: Url | None = None
+    """Who signs the identity tokens that are taken beside ours, exactly as its tokens say; none without it."""
+    oidc_audience: Annotated[str, StringConstraints(min_length=1)] | None = None
+    """For whom such a token must have been made: this server's client id at the issuer."""
+    oidc_jwks: Annotated[str, StringConstraints(pattern=r"^(?:https?://[^\s@]+|file:.+)$")] | None = None
+    """The issuer's public keys: an address, or ``file:PATH``."""
+    oidc_tenant_claim: Annotated[str, StringConstraints(min_length=1)] = "tenant"
+    oidc_roles_claim: Annotated[str, StringConstraints(min_length=1)] = "roles"
+    """A list of words or one text of words; ``read`` must be among them."""
 
 
 class MetricsSettings(_Section):

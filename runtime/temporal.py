@@ -22,6 +22,7 @@ from temporalio.worker import ReplayerConfig, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from domain.errors import SetupError
+from runtime.payloads import RapportPayloadConverter
 
 PASSED_THROUGH = {
     "domain": "pure values and rules: no clock, no environment, no state that one run could leave to another",
@@ -58,6 +59,7 @@ def data_converter(codec: PayloadCodec) -> DataConverter:
     """Pydantic payloads, sealed by ``codec``; messages and stack traces of failures are sealed too."""
     return dataclasses.replace(
         pydantic_data_converter,
+        payload_converter_class=RapportPayloadConverter,
         payload_codec=codec,
         failure_converter_class=DefaultFailureConverterWithEncodedAttributes,
     )

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import (
     Client,
+    WorkflowExecutionStatus,
     WorkflowQueryFailedError,
     WorkflowUpdateFailedError,
     WorkflowUpdateRPCTimeoutOrCancelledError,
@@ -22,10 +23,11 @@ from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from domain import ids, names
+from domain.audit import ERASED_TEXT, AuditLine
 from domain.calls import Command, CommandResult
 from domain.contacts import ContactChange
 from domain.engagements import Engagement
-from domain.errors import BadInput, EngineUnavailable, Mistake, NotAllowed, NotFound
+from domain.errors import BadInput, EngineUnavailable, Erased, Mistake, NotAllowed, NotFound
 from domain.model import Model
 from domain.snapshot import EngagementSnapshot
 from workflows import search_attributes as found_by
@@ -73,8 +75,8 @@ class Engine:
                     task_queue=ids.ENGAGEMENTS_QUEUE,
                     id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                     id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-                    static_summary=f"{plan.name} on {route.line}, template {plan.opening.template.name}",
-                    static_details=_details(engagement),
+                    static_summary=AuditLine(f"{plan.name} on {route.line}, template {plan.opening.template.name}"),
+                    static_details=AuditLine(_details(engagement)),
                     search_attributes=attributes,
                     priority=Priority(fairness_key=engagement.tenant),
                     rpc_timeout=START_TIME,
@@ -114,6 +116,15 @@ class Engine:
             except WorkflowUpdateRPCTimeoutOrCancelledError:
                 raise EngineUnavailable(f"no worker answered {update} in time: {repeat}") from None
         return result
+
+    async def is_open(self, workflow_id: str) -> bool:
+        """Whether Temporal has an open run of it. Its word to the tenant's system is part of the run."""
+        try:
+            with _answers("look at the engagement", "try again"):
+                seen = await self._client.get_workflow_handle(workflow_id).describe(rpc_timeout=QUERY_TIME)
+        except NotFound:
+            return False
+        return seen.status is WorkflowExecutionStatus.RUNNING
 
     async def contact_changed(self, workflow_id: str, change: ContactChange) -> bool:
         """Tell an engagement that its contact opted out elsewhere; False when it is over. Repeating is harmless."""
@@ -186,7 +197,10 @@ class Engine:
         if not event.user_metadata.HasField("summary"):
             return ""
         converter = self._client.data_converter
-        (text,) = await converter.decode([event.user_metadata.summary], [str])
+        try:
+            (text,) = await converter.decode([event.user_metadata.summary], [str])
+        except Erased:
+            return ERASED_TEXT
         return str(text)
 
 

@@ -18,6 +18,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from domain import ids, names
+from domain.audit import AuditLine
 from domain.calls import Command, CommandResult
 from domain.errors import EngineUnavailable, NotAllowed, NotFound
 from domain.gates import Gate, GateResult, GateSnapshot
@@ -69,7 +70,7 @@ class GateService:
                 task_queue=ids.ENGAGEMENTS_QUEUE,
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-                static_summary=summary_of(gate),
+                static_summary=AuditLine(summary_of(gate)),
                 rpc_timeout=START_TIME,
             )
         return gate.workflow_id

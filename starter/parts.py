@@ -15,6 +15,7 @@ from runtime.processes import ProcessParts
 from runtime.secrets import resolve
 from starter.contacts import ContactService
 from starter.engine import Engine
+from starter.erasure import ErasureService
 from starter.gates import GateService
 from starter.letters import AtsService
 from starter.service import EngagementService
@@ -51,6 +52,12 @@ def contacts_of(parts: ProcessParts) -> ContactService:
     """Leave to write to people, on the parts of a process."""
     stores = parts.stores
     return ContactService(stores.contacts, stores.registry, Engine(parts.client), parts.topology)
+
+
+def erasing_of(parts: ProcessParts) -> ErasureService:
+    """Erasing people, on the parts of a process."""
+    stores = parts.stores
+    return ErasureService(stores.erasures, stores.contacts, stores.registry, Engine(parts.client))
 
 
 def ats_of(parts: ProcessParts) -> AtsService:

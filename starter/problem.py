@@ -15,10 +15,12 @@ from domain.errors import (
     BadInput,
     Conflict,
     EngineUnavailable,
+    Erased,
     Mistake,
     NotAllowed,
     NotEntitled,
     NotFound,
+    PayloadTooLarge,
     RapportError,
     StoreUnavailable,
 )
@@ -56,6 +58,8 @@ _KINDS: Mapping[type[RapportError], tuple[int, str, str]] = {
     NotFound: (404, "not-found", "There is no such thing"),
     NotAllowed: (409, "not-allowed", "The engagement does not allow this now"),
     NotEntitled: (403, "not-entitled", "The token does not allow this"),
+    Erased: (410, "erased", "The person was erased"),
+    PayloadTooLarge: (413, "too-large", "More than Temporal takes"),
     EngineUnavailable: (503, "unavailable", "Temporal did not answer"),
     StoreUnavailable: (503, "unavailable", "The store did not answer"),
 }

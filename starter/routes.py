@@ -19,6 +19,8 @@ from domain.plans import Plan
 from domain.topology import Role
 from starter import problem
 from starter.ats_routes import AtsTold, add_ats_status, add_requisitions
+from starter.audit import AuditedActions, acts
+from starter.erasure_routes import Erasing, add_erasure
 from starter.healing import keep_starting_missing
 from starter.interface import PAGE_LIMIT, Engagements
 from starter.problem import Problem, Unauthenticated
@@ -83,13 +85,14 @@ def create_rest_app(
     answers: IdempotencyKeys,
     *,
     told: AtsTold | None = None,
+    erasing: Erasing | None = None,
     failures: FailureLimit | None = None,
     clock: Clock = lambda: datetime.now(UTC),
 ) -> FastAPI:
     """The REST application. ``answers`` keeps what requests with an ``Idempotency-Key`` were answered.
 
     ``told`` keeps what tenants' systems tell of whole jobs, for a gateway to carry out; without it there is no such
-    route.
+    route. ``erasing`` erases people; without it there is no such route either.
     """
     app = FastAPI(
         title="Rapport",
@@ -102,12 +105,15 @@ def create_rest_app(
         lifespan=_healing(service, clock),
     )
     problem.install(app)
+    app.add_middleware(AuditedActions)
     doors = _Doors(tokens, failures or FailureLimit())
     _add_start(app, service, answers, doors, clock)
     _add_reads(app, service, doors)
     _add_commands(app, service, doors)
     operator: params.Depends = Depends(doors.with_role(Role.OPERATE))
     add_ats_status(app, service, operator)
+    if erasing is not None:
+        add_erasure(app, erasing, Depends(doors.with_role(Role.ERASE)))
     if told is not None:
         add_requisitions(app, told, operator, clock)
     return app
@@ -146,6 +152,7 @@ class _Doors:
             if known is None:
                 self._failures.failed(client)
                 raise Unauthenticated
+            acts(request.scope, known, role.value)
             known.needs(role)
             return known
 

@@ -13,6 +13,7 @@ from domain.calls import Command, CommandResult, MarkAnswered, ResolveSend
 from domain.contacts import phone_alias
 from domain.engagements import Engagement, EngagementRequest
 from domain.errors import BadInput, EngineUnavailable, Mistake, NotAllowed, NotFound, RapportError, StoreUnavailable
+from domain.outcomes import Decision
 from domain.sends import LedgerEntry
 from domain.snapshot import EngagementSnapshot
 from domain.topology import Topology
@@ -226,7 +227,7 @@ class EngagementService:
         """
         row = await self._row(tenant, reference)
         snapshot, note = await self._snapshot(row)
-        decisions = trace.from_decisions(snapshot.decisions) if snapshot is not None else []
+        decisions = trace.from_decisions(await self._decided(row) if snapshot is None else snapshot.decisions)
         history: list[TraceEntry] = []
         notes = [note] if note else []
         try:
@@ -257,7 +258,14 @@ class EngagementService:
             raise NotFound(f"tenant {tenant} has no engagement {reference}")
         return row
 
+    async def _decided(self, row: EngagementRow) -> tuple[Decision, ...]:
+        """The decision log of the archive, which outlives the candidate."""
+        kept = await self._registry.archive_of(row.tenant, row.reference) if row.erased_at is not None else None
+        return () if kept is None else ArchivedEngagement.model_validate_json(kept).decisions
+
     async def _snapshot(self, row: EngagementRow) -> tuple[EngagementSnapshot | None, str]:
+        if row.erased_at is not None:
+            return None, "the candidate was erased: the decision log is all that is kept"
         if row.outcome is not None:
             kept = await self._registry.archive_of(row.tenant, row.reference)
             if kept is None:

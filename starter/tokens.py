@@ -44,12 +44,45 @@ class AccessTokens:
         if len({digest for digest, _ in self._known}) < len(self._known):
             raise SetupError("two access tokens have the same value: give each its own")
 
+    @property
+    def any(self) -> bool:
+        """Whether there is one at all."""
+        return bool(self._known)
+
     def caller(self, bearer: str) -> Caller | None:
         """Who holds this token. Every known token is compared, so that time tells nothing."""
         given, found = _digest(bearer), None
         for digest, caller in self._known:
             if hmac.compare_digest(digest, given):
                 found = caller
+        return found
+
+
+class ServiceTokens:
+    """Tokens of the installation's own people and programs, by name: they belong to no tenant.
+
+    Raises ``SetupError`` for short ones.
+    """
+
+    def __init__(self, tokens: Sequence[tuple[str, SecretStr]]) -> None:
+        short = [name for name, secret in tokens if len(secret.get_secret_value()) < _SHORTEST]
+        if short:
+            raise SetupError(
+                f"service tokens shorter than {_SHORTEST} characters: {', '.join(short)}: make longer ones"
+            )
+        self._known = [(_digest(secret.get_secret_value()), name) for name, secret in tokens]
+
+    @property
+    def any(self) -> bool:
+        """Whether there is one at all."""
+        return bool(self._known)
+
+    def name_of(self, bearer: str) -> str | None:
+        """Who holds this token. Every known token is compared, so that time tells nothing."""
+        given, found = _digest(bearer), None
+        for digest, name in self._known:
+            if hmac.compare_digest(digest, given):
+                found = name
         return found
 
 

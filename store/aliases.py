@@ -10,6 +10,7 @@ from domain.errors import BadInput, Mistake
 from store.clock import bookkeeping_now
 from store.database import insert_new
 from store.keys import KeyRing
+from store.suppressions import restore_within
 from store.tables import contact_aliases, contacts
 
 
@@ -72,6 +73,8 @@ def _create(connection: Connection, keys: KeyRing, aliases: Sequence[Alias]) -> 
                 update(contact_aliases).where(contact_aliases.c.contact_id == mine).values(contact_id=owner)
             )
             connection.execute(delete(contacts).where(contacts.c.id == mine))
+            for digest in map(keys.alias_digest, aliases):
+                restore_within(connection, owner, digest)
             learn_within(connection, keys, owner, aliases)
             return owner
     return mine
@@ -93,6 +96,7 @@ def _claim(connection: Connection, keys: KeyRing, contact_id: str, alias: Alias)
         key=["digest"],
     )
     if created:
+        restore_within(connection, contact_id, digest)  # who was erased and comes back is still opted out
         return contact_id
     wanted = select(contact_aliases.c.contact_id).where(contact_aliases.c.digest == digest)
     owner: str = connection.execute(wanted).scalar_one()

@@ -12,6 +12,7 @@ from domain.plans import WhenBusy
 from store.aliases import find_within, learn_within, lock_contact, resolve_within
 from store.contact_record import ContactRecord, record_within
 from store.database import Database, insert_new
+from store.erasure_tables import is_marked_within
 from store.keys import KeyRing
 from store.leave import (
     Reach,
@@ -156,7 +157,7 @@ def open_engagements_within(connection: Connection, contact_id: str, line: str |
 
 def _admit(connection: Connection, request: AdmissionRequest) -> Admission:
     # the contact is locked before anything is read: two engagements of one person are decided one after the other
-    known = lock_contact(connection, request.contact_id)
+    known = lock_contact(connection, request.contact_id) and not is_marked_within(connection, request.contact_id)
     row = connection.execute(
         select(engagements.c.admission_rule, engagements.c.admission_reason).where(
             engagements.c.workflow_id == request.workflow_id

@@ -4,13 +4,14 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import psycopg
+import psycopg.sql
 from sqlalchemy import Connection, Engine, Table, create_engine, event, exc, inspect, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
@@ -32,6 +33,8 @@ BUSY_SECONDS = 5.0
 """How long a transaction waits for a lock before the store counts as not answering."""
 STATEMENT_SECONDS = 15.0
 """PostgreSQL: how long one statement may take before the store counts as not answering."""
+VACUUM_SECONDS = 600.0
+"""PostgreSQL: how long clearing one table of dead rows may take."""
 
 _MIGRATION_LOCK = 0x52415050
 """PostgreSQL advisory lock under which only one process migrates."""
@@ -120,6 +123,18 @@ class Database:
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run ``work`` in one transaction that cannot write. Raises like ``write``."""
         return await self._on(self._readers, work)
+
+    async def leave_no_trace(self, tables: Sequence[str]) -> bool:
+        """Overwrite what changed and deleted rows of these tables left behind; False when others held that up.
+
+        On SQLite old contents lie in the write-ahead log until it is emptied (in the file they are overwritten at
+        once); on PostgreSQL in dead rows, until a vacuum that no older transaction stands in the way of. Raises
+        ``StoreUnavailable``.
+        """
+        if self._closed:
+            raise StoreUnavailable("The store was closed: this process is stopping.")
+        lane = self._writers
+        return await asyncio.get_running_loop().run_in_executor(lane.threads, _clear_traces, lane.engine, tables)
 
     async def ready(self) -> None:
         """Return when a transaction can begin. Raises ``StoreUnavailable``."""
@@ -244,6 +259,7 @@ def _sqlite_engine(url: URL, size: int, begin: str) -> Engine:
                 )
             cursor.execute("PRAGMA synchronous = FULL")  # a commit has reached the disk before it is answered
             cursor.execute("PRAGMA foreign_keys = ON")
+            cursor.execute("PRAGMA secure_delete = ON")  # what was erased is overwritten, not only unlinked
             if begin == "BEGIN":
                 cursor.execute("PRAGMA query_only = ON")
         finally:
@@ -278,6 +294,28 @@ def _postgresql_engine(url: URL, size: int) -> Engine:
 def _transaction(engine: Engine, work: Callable[[Connection], T]) -> T:
     with _translated(), engine.begin() as connection:
         return work(connection)
+
+
+def _clear_traces(engine: Engine, tables: Sequence[str]) -> bool:
+    """Outside a transaction, where alone either database does it."""
+    with _translated(), closing(engine.raw_connection()) as connection:
+        if engine.dialect.name == "sqlite":
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            told = cursor.fetchone()
+            return told is not None and not told[0]  # the first column says whether a reader held it up
+        driver = connection.driver_connection
+        if not isinstance(driver, psycopg.Connection):
+            raise TypeError("the store's driver is not psycopg")
+        connection.detach()  # it is closed afterwards: nobody else gets it with these settings
+        try:
+            driver.autocommit = True
+            driver.execute(f"SET statement_timeout = '{VACUUM_SECONDS:.0f}s'")
+            for table in tables:
+                driver.execute(psycopg.sql.SQL("VACUUM {}").format(psycopg.sql.Identifier(table)))
+        except psycopg.OperationalError:  # a lock, or the server went away: the caller repeats it
+            return False
+    return True
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from domain.events import ProviderEvent
 from store.clock import bookkeeping_now
 from store.correlations import Sighting
 from store.database import Database
+from store.erasure_tables import erasures
 from store.inbox_effects import ContactEffects, apply_within
 from store.inbox_gates import apply_within as apply_to_scopes_within
 from store.inbox_gates import gates_within
@@ -197,6 +198,7 @@ class Inbox:
         scoped = [(fact.stored.delivery.account, fact.placed.event) for fact in new if fact.stored and fact.placed]
         apply_to_scopes_within(connection, scoped, self._clock())
         wanted_within(connection, self._wanted(placed), self._clock())
+        _forget_the_erased(connection, {one.placement.contact_id for one in placed} - {""})
         is_new = set(map(id, new))
         return tuple(
             Kept(fact.provider, fact.kind, fact.state.value if id(fact) in is_new else DUPLICATE) for fact in told
@@ -329,6 +331,19 @@ class _Fact:
     state: EventState
     placed: PlacedEvent | None = None
     stored: StoredDelivery | None = None
+
+
+def _forget_the_erased(connection: Connection, contact_ids: Collection[str]) -> None:
+    """What a provider still tells of somebody who was erased is known to have come, and that is all."""
+    if not contact_ids:
+        return
+    done = erasures.c.contact_id.in_(contact_ids), erasures.c.erased_at.is_not(None)
+    gone = connection.execute(select(erasures.c.contact_id).where(*done)).scalars().all()
+    if not gone:
+        return
+    theirs = inbox_events.c.contact_id.in_(gone)
+    late = {"state": EventState.LATE.value, "due_at": None, "settled_at": bookkeeping_now()}
+    connection.execute(update(inbox_events).where(theirs).values(payload=None, sighting=None, contact_id="", **late))
 
 
 def _first_of_each(told: Sequence[_Fact], inserted: set[tuple[object, object]]) -> list[_Fact]:

@@ -22,6 +22,9 @@ QUARANTINE = timedelta(days=8)
 WAITING = timedelta(days=30)
 """How long what nobody could match stays visible and replayable."""
 
+ERASED = "the person was erased"
+"""Why an event that waited for a person waits no more."""
+
 _PURGED_AT_ONCE = 1000
 _DONE = tuple(s.value for s in (EventState.RELAYED, EventState.LATE, EventState.NO_EFFECT, EventState.DISCARDED))
 _FOR_A_PERSON = (EventState.UNMATCHED.value, EventState.PARKED.value)
@@ -109,7 +112,11 @@ class InboxReview:
         places = dict(placed)
         rows = connection.execute(
             select(inbox_events)
-            .where(inbox_events.c.id.in_(places), inbox_events.c.state == EventState.UNMATCHED.value)
+            .where(
+                inbox_events.c.id.in_(places),
+                inbox_events.c.state == EventState.UNMATCHED.value,
+                inbox_events.c.sighting.is_not(None),
+            )
             .order_by(inbox_events.c.id)
             .with_for_update()
         ).all()  # without those that another gateway was faster to move
@@ -169,17 +176,38 @@ class InboxReview:
         return connection.execute(delete(inbox_deliveries).where(c.id.in_(some))).rowcount
 
 
-def forget_within(connection: Connection, contact_id: str) -> None:
-    """Erase what events hold of one person; that they came stays known. Part of erasing a candidate."""
-    c = inbox_events.c
-    connection.execute(
-        update(inbox_events)
-        .where(c.contact_id == contact_id, c.state == EventState.PENDING.value)
-        .values(state=EventState.LATE.value, due_at=None)
-    )
-    connection.execute(
-        update(inbox_events).where(c.contact_id == contact_id).values(payload=None, sighting=None, contact_id="")
-    )
+def forget_within(
+    connection: Connection, contact_id: str, *, workflow_ids: Sequence[str] = (), senders: Sequence[str] = ()
+) -> int:
+    """Erase what events hold of one person; that they came stays known. Part of erasing a candidate.
+
+    The person's are those of the contact, those of ``workflow_ids``, and those that found no place and came from one
+    of ``senders``, digests of the person's aliases in hexadecimal. Returns how many lost something.
+    """
+    c, now = inbox_events.c, bookkeeping_now()
+    theirs = [c.contact_id == contact_id, c.workflow_id.in_(workflow_ids)] if contact_id else []
+    theirs += [c.sighting.contains(digest) for digest in senders]
+    ids = connection.execute(
+        select(c.id)
+        .where(or_(*theirs), or_(c.payload.is_not(None), c.sighting.is_not(None), c.contact_id != ""))
+        .order_by(c.id)
+        .with_for_update()
+    ).scalars()
+    found = list(ids)
+    for start in range(0, len(found), _PURGED_AT_ONCE):
+        these = c.id.in_(found[start : start + _PURGED_AT_ONCE])
+        connection.execute(
+            update(inbox_events)
+            .where(these, c.state == EventState.PENDING.value)
+            .values(state=EventState.LATE.value, due_at=None)
+        )
+        connection.execute(
+            update(inbox_events)
+            .where(these, c.state.in_(_FOR_A_PERSON))
+            .values(state=EventState.DISCARDED.value, rule=ERASED, settled_at=now)
+        )
+        connection.execute(update(inbox_events).where(these).values(payload=None, sighting=None, contact_id=""))
+    return len(found)
 
 
 def _entries(connection: Connection, state: EventState, limit: int, before: int | None) -> tuple[InboxEntry, ...]:

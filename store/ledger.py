@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Final
 
 import structlog
-from sqlalchemy import Connection, RowMapping, select, update
+from sqlalchemy import Connection, Exists, RowMapping, select, update
 
 from domain.caps import Caps
 from domain.contacts import Alias, AliasKind, OptOut, OptOutScope
@@ -29,6 +29,7 @@ from store.aliases import learn_within
 from store.caps import cap_refusal_within
 from store.contacts import OPTED_OUT, UNKNOWN_CONTACT
 from store.database import Database, insert_new
+from store.erasure_tables import erasures
 from store.holds import refusal_within
 from store.keys import KeyRing
 from store.leave import Reach, opt_out_in_force, opt_out_within
@@ -193,7 +194,8 @@ def _claim(connection: Connection, send: Send, names: SendNames, now: datetime, 
 
 def _refusal(connection: Connection, send: Send, now: datetime) -> NotSent | None:
     """The rule that forbids this send; every opt-out in force counts, whichever clock it was written by."""
-    if connection.execute(select(contacts.c.id).where(contacts.c.id == send.contact_id)).first() is None:
+    known = select(contacts.c.id).where(contacts.c.id == send.contact_id, ~_is_being_erased(send.contact_id))
+    if connection.execute(known).first() is None:
         return PolicyRefused(
             f"{send.key} is addressed to a contact that is not in the store: it was erased, or never resolved",
             scope=Scope.RECIPIENT,
@@ -209,6 +211,10 @@ def _refusal(connection: Connection, send: Send, now: datetime) -> NotSent | Non
             code=OPTED_OUT,
         )
     return refusal_within(connection, send, now) or template_refusal_within(connection, send) or _too_late(send, now)
+
+
+def _is_being_erased(contact_id: str) -> Exists:
+    return select(erasures.c.contact_id).where(erasures.c.contact_id == contact_id).exists()
 
 
 def _too_late(send: Send, now: datetime) -> PolicyRefused | None:

@@ -8,16 +8,18 @@ from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, updat
 
 from domain.calls import CloseRequest
 from domain.engagements import Engagement
-from domain.errors import Conflict, NotFound
+from domain.errors import Conflict, NotAllowed, NotFound
 from domain.model import Instant, Model, Reference, Slug
 from domain.outcomes import Decision, EngagementOutcome, EngagementResult
+from store.aliases import lock_contact
 from store.clock import bookkeeping_now
 from store.database import Database, insert_new
+from store.erasure_tables import is_marked_within
 from store.keys import KeyRing
 from store.tables import engagements
 
 _INPUT = "engagement-input"
-_ARCHIVE = "engagement-archive"
+ARCHIVE_PURPOSE = "engagement-archive"
 
 _ROW = [column for column in engagements.c if column.name not in ("input", "archive")]
 
@@ -47,6 +49,8 @@ class EngagementRow(Model):
     admitted_at: Instant | None = None
     outcome: EngagementOutcome | None = None
     closed_at: Instant | None = None
+    erased_at: Instant | None = None
+    """Since then nothing of the person is kept here."""
 
 
 class ArchivedEngagement(Model):
@@ -59,6 +63,13 @@ class ArchivedEngagement(Model):
     closed_at: Instant
 
 
+def without_the_person(archive: ArchivedEngagement) -> ArchivedEngagement:
+    """What stays of an archive when the person is erased: how it ended and the decision log."""
+    bare = archive.result.settlement.model_copy(update={"answers": {}, "text": ""})
+    result = archive.result.model_copy(update={"settlement": bare})
+    return archive.model_copy(update={"result": result, "snapshot": ""})
+
+
 class EngagementRegistry:
     """The registry in the store, port ``EngagementArchive``. Every method may raise ``StoreUnavailable``."""
 
@@ -69,7 +80,8 @@ class EngagementRegistry:
     async def register(self, row: EngagementRow, engagement: Engagement | None = None) -> tuple[EngagementRow, bool]:
         """Write the row, with the input sealed beside it, or find the one that is there. True when this call wrote it.
 
-        Raises ``Conflict`` with the names of the fields whose fingerprints differ.
+        Raises ``Conflict`` with the names of the fields whose fingerprints differ, ``NotAllowed`` when the person of
+        this reference was erased or is being erased.
         """
         sealed = None if engagement is None else self._keys.seal(engagement.model_dump_json().encode(), _INPUT)
         keyed = row.model_copy(update={"key_id": self._keys.current_id})
@@ -149,7 +161,7 @@ class EngagementRegistry:
             snapshot=request.snapshot,
             closed_at=request.at,
         )
-        sealed = self._keys.seal(archive.model_dump_json().encode(), _ARCHIVE)
+        sealed = self._keys.seal(archive.model_dump_json().encode(), ARCHIVE_PURPOSE)
         kept = await self._database.write(lambda connection: _close(connection, request, sealed))
         if kept is not request.result.settlement.outcome:
             log.error(
@@ -163,7 +175,7 @@ class EngagementRegistry:
         """An ``ArchivedEngagement`` as JSON; None while the engagement is open and where there is none."""
         wanted = select(engagements.c.archive).where(_named(tenant, reference))
         sealed = await self._database.read(lambda connection: connection.execute(wanted).scalar_one_or_none())
-        return None if sealed is None else self._keys.open(sealed, _ARCHIVE).decode()
+        return None if sealed is None else self._keys.open(sealed, ARCHIVE_PURPOSE).decode()
 
 
 def _named(tenant: str, reference: str) -> ColumnElement[bool]:
@@ -176,11 +188,16 @@ def _one(connection: Connection, which: ColumnElement[bool]) -> EngagementRow | 
 
 
 def _register(connection: Connection, row: EngagementRow, sealed: bytes | None) -> tuple[EngagementRow, bool]:
+    lock_contact(connection, row.contact_id)  # whoever erases this person sees the row, or this sees the mark
+    if is_marked_within(connection, row.contact_id):
+        raise NotAllowed(f"The person of {row.reference} is being erased: nothing of theirs begins any more")
     if insert_new(connection, engagements, row.model_dump() | {"input": sealed}, key=["tenant", "reference"]):
         return row, True
     existing = _one(connection, _named(row.tenant, row.reference))
     if existing is None:  # rows are never deleted
         raise NotFound(f"Engagement {row.workflow_id} vanished from the registry while it was being registered")
+    if existing.erased_at is not None:
+        raise NotAllowed(f"Reference {row.reference} is that of somebody who was erased: use a new reference")
     names = existing.fingerprints.keys() | row.fingerprints.keys()
     fields = sorted(name for name in names if existing.fingerprints.get(name) != row.fingerprints.get(name))
     if fields:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from domain.errors import SetupError
 from store.ats_inbox import AtsInbox
 from store.ats_letters import AtsNotices
+from store.candidate_keys import DataKeys
 from store.contacts import Contacts
 from store.database import Database
+from store.erasure import Erasures
 from store.holds import Holds
 from store.idempotency import IdempotencyKeys
 from store.keys import KeyRing
@@ -36,6 +38,8 @@ class Stores:
     leases: QueueLeases
     told: AtsInbox
     letters: AtsNotices
+    data_keys: DataKeys
+    erasures: Erasures
 
     @classmethod
     @asynccontextmanager
@@ -68,4 +72,6 @@ class Stores:
             leases=QueueLeases(database),
             told=AtsInbox(database, keys),
             letters=AtsNotices(database, keys),
+            erasures=Erasures(database, keys),
+            data_keys=DataKeys(database, keys),
         )

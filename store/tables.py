@@ -167,13 +167,15 @@ engagements = Table(
     Column("outcome", String(40)),
     Column("closed_at", UtcDateTime),
     Column("archive", LargeBinary),
+    Column("erased_at", UtcDateTime),
     Index(None, "contact_id", "line"),
     Index(None, "tenant", "created_at"),
     Index(None, "tenant", "job", "created_at"),
     Index(None, "started_at", "created_at"),
 )
 """The registry. ``input`` and ``archive`` are sealed; ``started_at`` is null until Temporal knows the engagement.
-``admission_rule`` is null while undecided, empty when admitted, else the rule that refused."""
+``admission_rule`` is null while undecided, empty when admitted, else the rule that refused. Since ``erased_at`` a row
+holds nothing of the person: its archive is the audit texts alone."""
 
 sends = Table(
     "sends",
@@ -288,13 +290,17 @@ keys = Table(
     Column("id", String(64), primary_key=True),
     Column("contact_id", String(64)),
     Column("purpose", String(40), nullable=False),
+    Column("tenant", String(40), nullable=False, server_default=""),
     Column("master_id", String(64), nullable=False),
     Column("wrapped", LargeBinary),
     Column("created_at", UtcDateTime, nullable=False),
     Column("destroyed_at", UtcDateTime),
     Index(None, "contact_id"),
+    Index(None, "master_id"),
+    Index(None, "purpose", "tenant", "contact_id", unique=True),
 )
-"""Data keys, wrapped by a master key. A destroyed key leaves its row without the key."""
+"""Data keys, wrapped by a master key. ``purpose`` is the kind of owner; tenant and contact are empty where it has none.
+A destroyed key leaves its row without the key; a person's row without a tenant says that they were erased."""
 
 queue_leases = Table(
     "queue_leases",

@@ -11,6 +11,7 @@ from temporalio import workflow
 from temporalio.workflow import ActivityCancellationType, ActivityHandle
 
 from domain import names
+from domain.audit import AuditLine
 from domain.calls import (
     Admission,
     AdmissionRequest,
@@ -130,6 +131,6 @@ def _start(name: str, request: Model, answer: type[Answer], door: _Door) -> Acti
         schedule_to_close_timeout=door.options.schedule_to_close,
         retry_policy=door.options.policy,
         cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-        summary=door.summary,
+        summary=AuditLine(door.summary),
     )
     return handle

@@ -7,6 +7,7 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 from domain import names
+from domain.audit import AuditLine
 from domain.calls import Command, CommandResult
 from domain.errors import Scope
 from domain.events import ProviderEvents
@@ -118,7 +119,7 @@ class GateWorkflow:
                 await workflow.wait_condition(
                     lambda: bool(self._state.joined or self._state.unread_commands),
                     timeout=FIRST_JOIN,
-                    timeout_summary="the first to join",
+                    timeout_summary=AuditLine("the first to join"),
                 )
         self._show()
 
@@ -180,7 +181,8 @@ class GateWorkflow:
             return bool(state.unread_commands or moved or sooner or left or self._carries_too_much())
 
         try:
-            await workflow.wait_condition(news, timeout=until(due, looking.now), timeout_summary="the next look")
+            look = AuditLine("the next look")
+            await workflow.wait_condition(news, timeout=until(due, looking.now), timeout_summary=look)
         except TimeoutError:
             return
 

@@ -6,6 +6,7 @@ from temporalio import workflow
 from temporalio.workflow import ActivityHandle
 
 from domain import names
+from domain.audit import AuditLine
 from domain.gates import Gate, Released, ReleasePage, TemplateLook, TemplateSubmission
 from domain.ids import ENGAGEMENTS_QUEUE, lookups_queue
 from domain.sends import TemplateReading
@@ -28,7 +29,7 @@ class GateCalls:
             start_to_close_timeout=timedelta(seconds=30),
             schedule_to_close_timeout=timedelta(minutes=10),
             retry_policy=GATE_READ_POLICY,
-            summary=f"how does {look.template.name} ({look.template.language}) stand?",
+            summary=AuditLine(f"how does {look.template.name} ({look.template.language}) stand?"),
         )
         return reading
 
@@ -42,7 +43,7 @@ class GateCalls:
             start_to_close_timeout=timedelta(seconds=60),
             schedule_to_close_timeout=timedelta(hours=1),
             retry_policy=SUBMIT_POLICY,
-            summary=f"submit {request.template.name} ({request.template.language})",
+            summary=AuditLine(f"submit {request.template.name} ({request.template.language})"),
         )
         return reading
 
@@ -57,6 +58,6 @@ class GateCalls:
             start_to_close_timeout=timedelta(minutes=10),
             heartbeat_timeout=timedelta(seconds=15),
             retry_policy=RECORD_POLICY,
-            summary=f"tell {told}: {page.decision.verdict}" + (", on trial" if page.decision.trial else ""),
+            summary=AuditLine(f"tell {told}: {page.decision.verdict}" + (", on trial" if page.decision.trial else "")),
         )
         return released

@@ -10,6 +10,7 @@ from temporalio import workflow
 from temporalio.common import SearchAttributeUpdate
 from temporalio.workflow import ActivityHandle
 
+from domain.audit import AuditLine
 from domain.engagements import Engagement
 from domain.following import Following
 from domain.outcomes import EngagementOutcome
@@ -99,7 +100,7 @@ class Progress:
                 await workflow.wait_condition(
                     lambda: self.state.has_news() or also(),
                     timeout=until(end, self.now),
-                    timeout_summary=waiting_for,
+                    timeout_summary=AuditLine(waiting_for),
                 )
         except asyncio.CancelledError:
             self._cancelled()

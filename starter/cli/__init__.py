@@ -52,12 +52,14 @@ def _stand_in(name: str, listed: Listed) -> Any:
 def _load(name: str, listed: Listed) -> Any:
     found = getattr(importlib.import_module(listed.module), listed.attribute)
     if isinstance(found, typer.Typer):
-        group = typer.main.get_command(found)
-        group.name = name
-        return group
-    one = typer.Typer(add_completion=False)
-    one.command(name=name, epilog=EPILOG)(found)
-    return typer.main.get_command(one)
+        loaded = typer.main.get_command(found)
+        loaded.name = name
+    else:
+        one = typer.Typer(add_completion=False)
+        one.command(name=name, epilog=EPILOG)(found)
+        loaded = typer.main.get_command(one)
+    importlib.import_module("starter.cli.auditing").put_on_record(name, loaded)
+    return loaded
 
 
 app = typer.Typer(

@@ -32,6 +32,7 @@ COMMANDS: dict[str, Listed] = {
     "holds": Listed("starter.cli.holds", "app", "See what is held and who waits; open a gate.", _OPERATE),
     "inbox": Listed("starter.cli.inbox", "app", "Look after events that found no engagement.", _OPERATE),
     "contacts": Listed("starter.cli.contacts", "app", "See, withdraw and restore leave to write.", _OPERATE),
+    "erase": Listed("starter.cli.erasing", "erase", "Erase a person, everywhere.", _OPERATE),
     "ats": Listed("starter.cli.ats", "app", "See what went wrong with a tenant's system; replay.", _OPERATE),
     "worker": Listed("starter.cli.run.worker", "worker", "Run workflows and activities.", _RUN),
     "gateway": Listed("starter.cli.run.gateway", "gateway", "Take webhooks in and serve the REST interface.", _RUN),
@@ -42,5 +43,6 @@ COMMANDS: dict[str, Listed] = {
     "plan": Listed("starter.cli.plans", "app", "Check plan files.", _SET_UP),
     "deploy": Listed("starter.cli.deploy", "app", "Say which release of the workers gets the work.", _SET_UP),
     "migrate": Listed("starter.cli.run.migrate", "migrate", "Bring the store up to this release.", _SET_UP),
+    "keys": Listed("starter.cli.keys", "app", "See what each master key holds; rotate.", _SET_UP),
     "doctor": Listed("starter.cli.doctor", "doctor", "Check the set-up, line by line.", _SET_UP),
 }

@@ -23,11 +23,12 @@ from domain.plans import TemplateRef
 from domain.ports import MessagingProvider
 from domain.topology import Account, Topology
 from providers.registry import build_accounts
+from runtime.codec import AesGcmCodec
 from runtime.logging import configure_logging
-from runtime.processes import key_ring, temporal_plugin
+from runtime.processes import key_ring
 from runtime.secrets import references, resolve
 from runtime.settings import LogLevel, Settings, load_settings
-from runtime.temporal import connect, type_name
+from runtime.temporal import connect, data_converter, plugin, type_name
 from runtime.topology import load_topology
 from starter.cli import output
 from starter.cli.errors import ExitCode
@@ -147,7 +148,8 @@ async def _store(settings: Settings) -> list[Finding]:
 
 async def _temporal(settings: Settings) -> list[Finding]:
     try:
-        client = await connect(temporal_plugin(key_ring(settings)))
+        # it reads and writes no payload, so it needs no data keys and no store
+        client = await connect(plugin(data_converter(AesGcmCodec(key_ring(settings)))))
     except SetupError as error:
         return [_fail("temporal", str(error))]
     findings = [_ok("temporal", f"answers; namespace {client.namespace}")]

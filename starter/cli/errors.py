@@ -9,9 +9,11 @@ from domain.errors import (
     BadInput,
     Conflict,
     EngineUnavailable,
+    Erased,
     NotAllowed,
     NotEntitled,
     NotFound,
+    PayloadTooLarge,
     RapportError,
     StoreUnavailable,
 )
@@ -40,6 +42,8 @@ _CODES: dict[type[RapportError], ExitCode] = {
     NotAllowed: ExitCode.CONFLICT,
     NotEntitled: ExitCode.CONFLICT,
     EngineUnavailable: ExitCode.UNAVAILABLE,
+    Erased: ExitCode.NOT_FOUND,
+    PayloadTooLarge: ExitCode.BAD_INPUT,
     StoreUnavailable: ExitCode.UNAVAILABLE,
 }
 

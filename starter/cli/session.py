@@ -15,9 +15,10 @@ from starter.bulk import BulkService
 from starter.contacts import ContactService
 from starter.deployments import DeploymentService
 from starter.engine import Engine
+from starter.erasure import ErasureService
 from starter.gates import GateService
 from starter.letters import AtsService
-from starter.parts import ats_of, contacts_of, gates_of, service_of, templates_of
+from starter.parts import ats_of, contacts_of, erasing_of, gates_of, service_of, templates_of
 from starter.pauses import PauseService
 from starter.service import EngagementService
 from starter.templates import TemplateService
@@ -37,6 +38,7 @@ class Session:
     deployments: DeploymentService | None = None
     contacts: ContactService | None = None
     ats: AtsService | None = None
+    erasing: ErasureService | None = None
     build_id: str | None = None
     """The release that this installation's workers are, where the settings say so."""
 
@@ -45,6 +47,12 @@ class Session:
         if self.contacts is None:
             raise SetupError("this session has no contacts")
         return self.contacts
+
+    def at_erasing(self) -> ErasureService:
+        """Erasing people. Raises ``SetupError`` in a session that was opened without."""
+        if self.erasing is None:
+            raise SetupError("this session erases nobody")
+        return self.erasing
 
     def at_ats(self) -> AtsService:
         """What goes between us and tenants' systems. Raises ``SetupError`` in a session that was opened without."""
@@ -125,6 +133,7 @@ async def open_session() -> AsyncIterator[Session]:
             deployments=DeploymentService(parts.client),
             contacts=contacts_of(parts),
             ats=ats_of(parts),
+            erasing=erasing_of(parts),
             build_id=parts.settings.worker.build_id,
         )
 

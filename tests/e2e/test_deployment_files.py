@@ -153,10 +153,7 @@ def test_our_long_running_services_have_a_health_check_and_wait_for_the_schema(o
             assert service.restart == "on-failure"
             continue
         assert service.healthcheck is not None
-        assert (
-            name in ("sandbox", "codec-server")
-            or service.depends_on["migrate"].condition == "service_completed_successfully"
-        )
+        assert name == "sandbox" or service.depends_on["migrate"].condition == "service_completed_successfully"
 
 
 def test_services_listen_where_the_compose_file_looks_for_them(ours: dict[str, Service]) -> None:
