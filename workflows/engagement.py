@@ -199,7 +199,8 @@ class EngagementWorkflow:
     @workflow.query(name=names.SNAPSHOT, description="Where the engagement stands")
     def snapshot(self) -> EngagementSnapshot:
         """Where the engagement stands."""
-        return snapshot(self._progress.engagement, self._state, self._progress.waiting_for, self._progress.until)
+        progress, plan = self._progress, self._state.plan or self._engagement.plan
+        return snapshot(progress.engagement, self._state, plan, progress.waiting_for, progress.until)
 
     @workflow.update(name=names.ATS_STATUS, description="What the tenant's system says became of the application")
     def ats_status(self, command: AtsStatus) -> CommandResult:

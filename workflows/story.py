@@ -6,6 +6,7 @@ from domain.engagements import Engagement
 from domain.following import Following
 from domain.free_form import MessageForm
 from domain.ids import engagement_workflow_id
+from domain.plans import Plan
 from domain.snapshot import EngagementSnapshot, HoldView, PauseView, SendView, StepView
 from domain.state import EngagementState, SendRecord
 
@@ -53,9 +54,9 @@ def instant(at: datetime | None) -> str:
 
 
 def snapshot(
-    engagement: Engagement, state: EngagementState, waiting_for: str, end: datetime | None
+    engagement: Engagement, state: EngagementState, plan: Plan, waiting_for: str, end: datetime | None
 ) -> EngagementSnapshot:
-    """Where the engagement stands, as programs read it."""
+    """Where the engagement stands, as programs read it. ``plan`` is the whole one, of both lines."""
     hold, pause = state.hold, state.pause
     return EngagementSnapshot(
         workflow_id=engagement_workflow_id(engagement.tenant, engagement.reference),
@@ -63,7 +64,7 @@ def snapshot(
         reference=engagement.reference,
         plan=engagement.plan.name,
         plan_version=engagement.plan.version,
-        steps=_steps(engagement, state),
+        steps=_steps(plan, state),
         zone=engagement.zone,
         started_at=state.started_at,
         line=engagement.route.line,
@@ -97,12 +98,12 @@ def snapshot(
     )
 
 
-def _steps(engagement: Engagement, state: EngagementState) -> tuple[StepView, ...]:
+def _steps(plan: Plan, state: EngagementState) -> tuple[StepView, ...]:
     """What the plan may send: the opening, its follow-ups in their order, and what opens on the fallback line."""
-    plan, opening = engagement.plan, "opening" if state.went_over is None else "fallback-opening"
-    its = {opening: plan.opening} | {f"follow-up-{place}": one for place, one in enumerate(plan.follow_ups, 1)}
-    if plan.fallback is not None:
-        its["fallback-opening"] = plan.fallback.opening
+    its = {"opening": plan.opening} | {f"follow-up-{place}": one for place, one in enumerate(plan.follow_ups, 1)}
+    fallback = state.went_over.line if state.went_over is not None else plan.fallback
+    if fallback is not None:
+        its["fallback-opening"] = fallback.opening
     return tuple(
         StepView(name=name, template=one.template.name, language=one.template.language, with_flow=one.flow is not None)
         for name, one in its.items()

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from domain import names
 from domain.ats import AtsStatus
-from domain.calls import Command, CommandResult, ResolveSend
+from domain.calls import Command, CommandResult, MigratePlan, ResolveSend
 from domain.caps import Caps
 from domain.engagements import Capabilities
 from domain.errors import OutcomeUnknown, ProviderRejected, Scope
@@ -19,9 +19,11 @@ from domain.events import (
     OptOutReceived,
     TextReceived,
 )
-from domain.plans import FollowUp, Plan, WhenBusy
+from domain.free_form import FreeForm
+from domain.plans import FollowUp, Plan, Silence, WhenBusy
 from domain.sends import TemplateStatus
 from tests.workflow.scripted import PUSHED, THREADED
+from tests.workflow.second_line import open_second_line
 from tests.workflow.stage import NUDGE, Play, Stage, plan
 from tests.workflow.test_example_plans import META, TRUORA, example, over, reached, sent
 
@@ -217,6 +219,51 @@ async def moved_interview(stage: Stage) -> Play:
     return play
 
 
+async def own_words(stage: Stage) -> Play:
+    """Inside the candidate's 24 hours in the plan's own words, after them as template."""
+    words = FreeForm(text="Still there, {{first_name}}?")
+    its = plan(
+        follow_ups=tuple(FollowUp(after=after, template=NUDGE, free_form=words) for after in (2 * HOUR, 2 * DAY))
+    )
+    play = await stage.play(its, zone=AMSTERDAM, reference="own-words")
+    await play.rest()
+    await stage.stores.contacts.record_inbound(play.engagement.contact_id, stage.line, datetime.now(UTC))
+    await play.tell(TextReceived(text="Is het avondwerk?"))
+    await over(play)
+    return play
+
+
+async def fallback_line(stage: Stage) -> Play:
+    opening = {
+        "template": {"name": "retry_v1", "language": "nl", "variables": ("first_name",)},
+        "flow": {"id": "form-9"},
+    }
+    async with open_second_line(stage, "second-line") as second:
+        back = {"line": second.name, "opening": opening, "silence": {"after": "2d"}}
+        its = plan().model_copy(
+            update={"silence": Silence.model_validate({"after": "3d", "then": "fallback-line", "fallback": back})}
+        )
+        play = await stage.play(its, zone=AMSTERDAM, reference="fallback-line", fallback=second.route)
+        await play.rest()
+        failed = MessageStatusChanged(message_status=MessageStatus.FAILED, codes=("131026",))
+        await play.tell(failed, thread_id="thread-1")
+        await play.rest()
+        await play.tell(FormAnswered(answers={"city": "Utrecht"}), send_key=second.provider.effects[0].key)
+        await play.result()
+    return play
+
+
+async def moved_to_a_new_plan(stage: Stage) -> Play:
+    before = plan(follow_ups=(FollowUp(after=10 * DAY, template=NUDGE),), silence="9d")
+    play = await stage.play(before, zone=AMSTERDAM, reference="moved-to-a-new-plan")
+    await play.rest()
+    await play.pass_time(DAY)
+    sooner = plan(follow_ups=(FollowUp(after=2 * DAY, template=NUDGE),), silence="3d", version=2)
+    await say(play, names.MIGRATE_PLAN, "the order is urgent", model=MigratePlan, plan=sooner)
+    await over(play)
+    return play
+
+
 async def still_open(stage: Stage) -> Play:
     play = await stage.play(without_window("warehouse-intake-nl"), zone=AMSTERDAM, reference="still-open")
     await play.rest()
@@ -243,6 +290,9 @@ JOURNEYS = {
     "template-of-a-follow-up-expired": Journey(template_of_a_follow_up_expired),
     "released-by-a-person": Journey(released_by_a_person),
     "moved-interview": Journey(moved_interview),
+    "own-words": Journey(own_words, PUSHED.model_copy(update={"free_form_window": True, "free_form_flows": True})),
+    "fallback-line": Journey(fallback_line),
+    "moved-to-a-new-plan": Journey(moved_to_a_new_plan),
     "still-open": Journey(still_open),
 }
 STAY_OPEN = {"still-open"}

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from domain.plans import Plan
+from domain.plans import Plan, Silence
 
 SHORTEST = timedelta(seconds=6)
 A_DAY = timedelta(seconds=1.5)
@@ -14,10 +14,18 @@ def paced(plan: Plan) -> Plan:
     return plan.model_copy(
         update={
             "follow_ups": tuple(one.model_copy(update={"after": _short(one.after)}) for one in plan.follow_ups),
-            "silence": plan.silence.model_copy(update={"after": _short(plan.silence.after)}),
+            "silence": _silence(plan.silence),
             "send_window": None,
         }
     )
+
+
+def _silence(silence: Silence) -> Silence:
+    fallback = silence.fallback
+    if fallback is not None:
+        last = fallback.silence.model_copy(update={"after": _short(fallback.silence.after)})
+        fallback = fallback.model_copy(update={"silence": last})
+    return silence.model_copy(update={"after": _short(silence.after), "fallback": fallback})
 
 
 def _short(wait: timedelta | None) -> timedelta | None:
