@@ -72,13 +72,17 @@ class SendActivities:
         async with spacing.near() if spacing else nullcontext():
             if _left(CLAIM_SHARE) <= timedelta(0):  # a row that was never claimed proves that nothing left
                 raise application_error(_late())
+            told = self._scopes.mark()
             provider, claim = await self._claim(send)
             if claim.earlier is not None:
                 return claim.earlier
             in_time = spacing is None or await spacing.turn(_left() / timedelta(seconds=1))
+        stopped: NotSent | None = self._scopes.since(told, _reach(send), logical_now(send.at))
         if not in_time or _left() <= timedelta(0):
-            await self._settle(claim, LedgerState.NOT_SENT, send, error=_late())
-            raise application_error(_late())
+            stopped = _late()
+        if stopped is not None:
+            await self._settle(claim, LedgerState.NOT_SENT, send, error=stopped)
+            raise application_error(stopped)
         if claim.form is MessageForm.FREE_FORM:
             return await self._request(send, claim, _call(_free_form(send), provider, claim.names))
         return await self._request(send, claim, _call(request, provider, claim.names))
@@ -117,9 +121,8 @@ class SendActivities:
 
     async def _hold_scope(self, error: SendError, send: Send) -> SendError:
         """Before the row is settled, so that nobody claims in between. Without the hold others ask the provider too."""
-        reach = Reach(send.account, send.line, send.flow, send.template)
         try:
-            return await self._scopes.remember(error, reach, logical_now(send.at))
+            return await self._scopes.remember(error, _reach(send), logical_now(send.at))
         except StoreUnavailable:
             activity.logger.warning("hold_not_recorded", extra={"send_key": send.key, "scope": error.scope.value})
             return error
@@ -156,6 +159,10 @@ def _left(share: float = 1.0) -> timedelta:
 
 def _late() -> ProviderUnavailable:
     return ProviderUnavailable("the worker was held up before the request; nothing was sent", code="late")
+
+
+def _reach(send: Send) -> Reach:
+    return Reach(send.account, send.line, send.flow, send.template)
 
 
 def _free_form(send: Send) -> Request:

@@ -13,7 +13,7 @@ from temporalio.testing import ActivityEnvironment
 from activities.sends import SendActivities
 from domain import names
 from domain.caps import Caps
-from domain.errors import StoreUnavailable
+from domain.errors import ProviderRejected, ProviderUnavailable, Scope, StoreUnavailable
 from domain.holds import HoldRow
 from domain.plans import TemplateRef
 from domain.sends import LedgerEntry, LedgerState, Send, SendClaim, SendFailure, SendNames, SendReceipt
@@ -62,11 +62,11 @@ class Ledger:
         return frozenset()
 
 
-class NoHolds:
-    """Nothing is held."""
+class HoldsOnTheirWay:
+    """Rows that take a while to be written, so that no claim in a test ever meets one."""
 
     async def hold(self, hold: HoldRow) -> None:
-        raise NotImplementedError
+        await asyncio.sleep(0.2)
 
     async def standing(self, scope_keys: object, at: datetime) -> HoldRow | None:
         return None
@@ -85,20 +85,27 @@ class Line:
         self.provider = ScriptedProvider()
         self.ledger = Ledger(self.provider, claim_takes)
         caps: Mapping[str, Caps] = {}
-        self._sends = SendActivities(OneAccount(self.provider), self.ledger, NoHolds(), caps=caps)
+        self._sends = SendActivities(OneAccount(self.provider), self.ledger, HoldsOnTheirWay(), caps=caps)
         self._sends.space(LINE, rate)
 
-    async def send(self, key: str, *, held_up_for: timedelta = timedelta(0)) -> SendReceipt:
-        """One attempt that a worker took so long ago."""
+    async def send(
+        self,
+        key: str,
+        *,
+        held_up_for: timedelta = timedelta(0),
+        planned_in: timedelta = timedelta(0),
+        template: str = "intake_v1",
+    ) -> SendReceipt:
+        """One attempt that a worker took so long ago, by a workflow whose clock is ahead by ``planned_in``."""
         environment, now = ActivityEnvironment(), datetime.now(UTC)
         environment.info = dataclasses.replace(
             environment.info, started_time=now - held_up_for, start_to_close_timeout=WHOLE
         )
-        receipt: SendReceipt = await environment.run(self._sends.send_message, _send(key, now))
+        receipt: SendReceipt = await environment.run(self._sends.send_message, _send(key, now + planned_in, template))
         return receipt
 
 
-def _send(key: str, at: datetime) -> Send:
+def _send(key: str, at: datetime, template: str) -> Send:
     return Send(
         key=key,
         workflow_id="engagement:acme:1",
@@ -109,7 +116,7 @@ def _send(key: str, at: datetime) -> Send:
         n=1,
         contact_id="ct_1",
         address="+31612345678",
-        template=TemplateRef(name="intake_v1", language="nl"),
+        template=TemplateRef(name=template, language="nl"),
         at=at,
     )
 
@@ -155,3 +162,48 @@ async def test_a_store_that_does_not_answer_gives_the_place_to_the_next() -> Non
         assert failed.value.type == names.STORE_UNAVAILABLE
     line.ledger.outage = False
     await asyncio.wait_for(line.send("s-9"), 5)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "heard"),
+    [
+        (ProviderRejected("the token is refused", scope=Scope.ACCOUNT, code="401"), (names.POLICY_REFUSED, True)),
+        (
+            ProviderUnavailable("slow down", scope=Scope.LINE, code="429", retry_after=timedelta(seconds=30)),
+            (names.PROVIDER_UNAVAILABLE, False),
+        ),
+    ],
+    ids=["a credential is refused", "a line is throttled"],
+)
+async def test_what_one_request_runs_into_stops_those_who_have_claimed_already(
+    refusal: ProviderRejected | ProviderUnavailable, heard: tuple[str, bool]
+) -> None:
+    line = Line(rate=20)
+    line.provider.send_endings = [refusal]
+    first, *others = await asyncio.gather(*(line.send(f"s-{n}") for n in range(8)), return_exceptions=True)
+    assert isinstance(first, ApplicationError)
+    assert line.provider.requests == ["send_message"], "nobody else asked the provider"
+    assert len(line.ledger.claimed) == 8, "though all had claimed"
+    assert [(getattr(one, "type", ""), getattr(one, "non_retryable", None)) for one in others] == [heard] * 7
+    assert sorted(line.ledger.settled)[1:] == [(f"s-{n}", LedgerState.NOT_SENT) for n in range(1, 8)]
+
+
+async def test_a_throttle_that_is_over_stops_nobody() -> None:
+    line = Line(rate=20)
+    line.provider.send_endings = [
+        ProviderUnavailable("slow down", scope=Scope.LINE, code="429", retry_after=timedelta(seconds=10))
+    ]
+    afterwards = line.send("s-2", planned_in=timedelta(seconds=11))
+    first, second = await asyncio.gather(line.send("s-1"), afterwards, return_exceptions=True)
+    assert isinstance(first, ApplicationError)
+    assert isinstance(second, SendReceipt)
+
+
+async def test_what_one_template_runs_into_stops_no_other() -> None:
+    line = Line(rate=20)
+    line.provider.send_endings = [ProviderRejected("paused", scope=Scope.TEMPLATE, code="132015")]
+    first, second = await asyncio.gather(
+        line.send("s-1"), line.send("s-2", template="another_v1"), return_exceptions=True
+    )
+    assert isinstance(first, ApplicationError)
+    assert isinstance(second, SendReceipt)
