@@ -28,6 +28,7 @@ from providers.registry import build_accounts
 from runtime.gates import TemporalGates
 from runtime.line_ownership import LineOwnership
 from runtime.processes import open_process
+from runtime.queued import TemporalWaiting
 from runtime.secrets import resolve
 from runtime.settings import Settings, WorkerSettings, load_settings
 from runtime.template_files import TemplateFolder, specifications_of
@@ -53,7 +54,8 @@ class Workers:
         templates, holds, known = stores.templates, stores.holds, specifications or TemplateFolder()
         self._sends = SendActivities(accounts, stores.ledger, holds, caps=caps)
         self._lookups = LookupActivities(accounts, stores.ledger, stores.contacts, templates, known, holds)
-        self._records = RecordActivities(stores.contacts, stores.ledger, stores.registry, ats, stores.letters)
+        waiting = TemporalWaiting(client)
+        self._records = RecordActivities(stores.contacts, stores.ledger, stores.registry, ats, stores.letters, waiting)
         self._gates = GateActivities(TemporalGates(client), holds, templates)
         self._templates = TemplateActivities(accounts, templates, known, stores.submissions, holds)
 

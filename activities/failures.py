@@ -17,9 +17,15 @@ _TEXT_LIMIT = 500
 def failure_of(error: errors.SendError) -> SendFailure:
     """What the workflow learns of an error."""
     suppress = isinstance(error, errors.ProviderRejected) and error.suppress
+    free_form = isinstance(error, errors.ProviderRejected) and error.free_form
     until = error.until if isinstance(error, errors.PolicyRefused) else None
     return SendFailure(
-        scope=error.scope, code=error.code, reason=str(error)[:_TEXT_LIMIT], suppress=suppress, until=until
+        scope=error.scope,
+        code=error.code,
+        reason=str(error)[:_TEXT_LIMIT],
+        suppress=suppress,
+        free_form=free_form,
+        until=until,
     )
 
 

@@ -193,4 +193,6 @@ def _receipt(entry: LedgerEntry) -> SendReceipt:
         message_id=entry.message_id,
         session_id=entry.session_id,
         thread_id=entry.thread_id,
+        form=entry.form,
+        inbound_at=entry.inbound_at,
     )

@@ -5,22 +5,24 @@ from temporalio import activity
 from activities.failures import application_error, failure_of
 from domain import names
 from domain.calls import Admission, AdmissionRequest, AtsNotice, CloseRequest, RecordSend
+from domain.contacts import ContactFree
 from domain.errors import NotAllowed, NotFound, ProviderRejected, SendError, StoreUnavailable
-from domain.ports import AtsLetters, AtsNotifier, ContactPolicy, EngagementArchive, SendLedger
+from domain.ports import AtsLetters, AtsNotifier, ContactPolicy, EngagementArchive, SendLedger, WaitingEngagements
 
 
 class RecordActivities:
     """What an engagement asks of our own store. Every one of them may be repeated."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - ports are given by name or position, each is one collaborator
         self,
         contacts: ContactPolicy,
         ledger: SendLedger,
         archive: EngagementArchive,
         ats: AtsNotifier,
         letters: AtsLetters,
+        waiting: WaitingEngagements,
     ) -> None:
-        self._contacts, self._ledger, self._archive = contacts, ledger, archive
+        self._contacts, self._ledger, self._archive, self._waiting = contacts, ledger, archive, waiting
         self._ats, self._letters = ats, letters
 
     @activity.defn(name=names.ADMIT_ENGAGEMENT)
@@ -52,6 +54,16 @@ class RecordActivities:
             activity.logger.error("engagement_not_registered")
         except SendError as error:
             raise application_error(error) from None
+        await self._tell_free(request)
+
+    async def _tell_free(self, request: CloseRequest) -> None:
+        """Who waits for this person to be free asks at once. One that is not told asks by itself, within the hour."""
+        free = ContactFree(workflow_id=request.workflow_id)
+        try:
+            for workflow_id in await self._archive.not_admitted(request.contact_id):
+                await self._waiting.tell_free(workflow_id, free)
+        except SendError as error:
+            activity.logger.warning("waiting_engagements_not_told", extra={"code": error.code})
 
     @activity.defn(name=names.NOTIFY_ATS)
     async def notify_ats(self, notice: AtsNotice) -> None:

@@ -7,13 +7,10 @@ from datetime import datetime, timedelta
 from temporalio import activity
 
 from domain import ids
-from domain.errors import PolicyRefused, ProviderRejected, ProviderUnavailable, Scope, SendError
-from domain.holds import HoldRow
+from domain.errors import NotSent, PolicyRefused, ProviderRejected, ProviderUnavailable, Scope, SendError
+from domain.holds import SHORT_WAIT, HoldRow
 from domain.plans import FlowRef, TemplateRef
 from domain.ports import HoldRows
-
-SHORT_WAIT = timedelta(minutes=2)
-"""A throttle that is over this soon is waited out by Temporal's own retry; a gate for seconds would cost more."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +37,26 @@ class Reach:
 class ScopeHolds:
     """Writes a hold where a refusal concerns more than one message, and asks for holds before a read is made.
 
-    Sends do not ask here: their claim reads the same rows in its own transaction.
+    Sends do not ask here: their claim reads the same rows in its own transaction. What is held between a claim and
+    its request, they hear from ``since``: in this process every refusal is known before its row is written.
     """
 
     def __init__(self, holds: HoldRows) -> None:
         self._holds = holds
+        self._told = 0
+        self._last: dict[str, tuple[int, HoldRow]] = {}
+
+    def mark(self) -> int:
+        """Where the refusals of this process stand now, for a later ``since``."""
+        return self._told
+
+    def since(self, mark: int, reach: Reach, at: datetime) -> NotSent | None:
+        """What a call with this reach is to hear of refusals after the mark; None when none concerns it."""
+        for scope, key in reach.keys().items():
+            told, row = self._last.get(key, (0, None))
+            if row is not None and told > mark and (row.until is None or row.until > at):
+                return _held(row, scope, at)
+        return None
 
     async def check(self, reach: Reach, at: datetime) -> None:
         """Raise ``PolicyRefused``, or ``ProviderUnavailable`` where the hold is over soon, when the scope is held."""
@@ -53,10 +65,7 @@ class ScopeHolds:
         if row is None or row.trial == activity.info().workflow_id:
             return
         scope = next(scope for scope, key in keys.items() if key == row.scope_key)
-        text = f"{row.scope_key} is held: {row.reason}"
-        if row.until is not None and row.until - at <= SHORT_WAIT:
-            raise ProviderUnavailable(text, scope=scope, code="held", retry_after=row.until - at)
-        raise PolicyRefused(text, scope=scope, code="held")
+        raise _held(row, scope, at)
 
     async def remember(self, error: SendError, reach: Reach, at: datetime) -> SendError:
         """Hold the whole scope of a refusal, or of a throttle that names its end. Anything else holds nobody.
@@ -73,10 +82,20 @@ class ScopeHolds:
             until = at + error.retry_after
         elif not isinstance(error, ProviderRejected):
             return error
-        await self._holds.hold(HoldRow(scope_key=key, until=until, code=error.code, reason=str(error)[:500], at=at))
+        row = HoldRow(scope_key=key, until=until, code=error.code, reason=str(error)[:500], at=at)
+        self._told += 1
+        self._last[key] = (self._told, row)
+        await self._holds.hold(row)
         if until is not None and until - at > SHORT_WAIT:
             return PolicyRefused(str(error), scope=error.scope, code="held")
         return error
+
+
+def _held(row: HoldRow, scope: Scope, at: datetime) -> NotSent:
+    text = f"{row.scope_key} is held: {row.reason}"
+    if row.until is not None and row.until - at <= SHORT_WAIT:
+        return ProviderUnavailable(text, scope=scope, code="held", retry_after=row.until - at)
+    return PolicyRefused(text, scope=scope, code="held")
 
 
 def logical_now(at: datetime) -> datetime:

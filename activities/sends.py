@@ -1,6 +1,7 @@
 """Everything that can make a message appear on a phone: one activity, one claim, one HTTP request."""
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 
 from temporalio import activity
@@ -20,10 +21,14 @@ from domain.errors import (
     SetupError,
     StoreUnavailable,
 )
+from domain.free_form import MessageForm
 from domain.ports import Accounts, HoldRows, MessagingProvider, SendLedger
 from domain.sends import LedgerState, Send, SendClaim, SendNames, SendReceipt
 
 Request = Callable[[MessagingProvider, SendNames], Awaitable[SendReceipt]]
+
+CLAIM_SHARE = 2 / 3
+"""Part of the time before its request that an attempt may have waited when it claims; the rest is for its turn."""
 
 
 class SendActivities:
@@ -56,33 +61,48 @@ class SendActivities:
 
     @activity.defn(name=names.SEND_MESSAGE)
     async def send_message(self, send: Send) -> SendReceipt:
-        """Send a template without a flow: exactly one external effect; otherwise as ``trigger_flow``."""
+        """Send a template without a flow: exactly one external effect; otherwise as ``trigger_flow``.
+
+        Both send the free form of a send in its place, where it has one and the claim finds the 24 hours open.
+        """
         return await unbroken(self._attempt(send, lambda provider, its: provider.send_message(send, its)))
 
     async def _attempt(self, send: Send, request: Request) -> SendReceipt:
+        spacing = self._spacing.get(send.line)
+        async with spacing.near() if spacing else nullcontext():
+            if _left(CLAIM_SHARE) <= timedelta(0):  # a row that was never claimed proves that nothing left
+                raise application_error(_late())
+            told = self._scopes.mark()
+            provider, claim = await self._claim(send)
+            if claim.earlier is not None:
+                return claim.earlier
+            in_time = spacing is None or await spacing.turn(_left() / timedelta(seconds=1))
+        stopped: NotSent | None = self._scopes.since(told, _reach(send), logical_now(send.at))
+        if not in_time or _left() <= timedelta(0):
+            stopped = _late()
+        if stopped is not None:
+            await self._settle(claim, LedgerState.NOT_SENT, send, error=stopped)
+            raise application_error(stopped)
+        if claim.form is MessageForm.FREE_FORM:
+            return await self._request(send, claim, _call(_free_form(send), provider, claim.names))
+        return await self._request(send, claim, _call(request, provider, claim.names))
+
+    async def _claim(self, send: Send) -> tuple[MessagingProvider, SendClaim]:
         try:
             provider = self._accounts.provider(send.account)
-            claim = await self._ledger.claim(send, logical_now(send.at), self._caps.get(send.tenant))
+            return provider, await self._ledger.claim(send, logical_now(send.at), self._caps.get(send.tenant))
         except SetupError as unset:
             raise application_error(ProviderUnavailable(str(unset), code="not-configured")) from None
         except OutcomeUnknown as earlier:  # whose attempt may have died without a word, so that its row is still open
             raise application_error(earlier, recorded=False) from None
         except SendError as refused:
             raise application_error(refused) from None
-        if claim.earlier is not None:
-            return claim.earlier
-        if send.line in self._spacing:
-            await self._spacing[send.line].turn()
-        if self._is_too_late():
-            late = ProviderUnavailable("the worker was held up before the request; nothing was sent", code="late")
-            await self._settle(claim, LedgerState.NOT_SENT, send, error=late)
-            raise application_error(late)
-        return await self._request(send, claim, _call(request, provider, claim.names))
 
     async def _request(self, send: Send, claim: SendClaim, call: Coroutine[None, None, SendReceipt]) -> SendReceipt:
         try:
             receipt = await unbroken(call, self._limit)
         except ProviderRejected as error:
+            error.free_form = claim.form is MessageForm.FREE_FORM
             await self._hold_scope(error, send)
             recorded = await self._settle(claim, LedgerState.REJECTED, send, error=error)
             raise application_error(error, recorded=recorded) from None
@@ -94,17 +114,15 @@ class SendActivities:
             unknown = error if isinstance(error, OutcomeUnknown) else _no_answer(error)
             recorded = await self._settle(claim, LedgerState.UNKNOWN, send, error=unknown)
             raise application_error(unknown, recorded=recorded) from error
-        kept = receipt.model_copy(
-            update={"reference": claim.names.reference, "thread_id": receipt.thread_id or send.thread_id}
-        )
+        ours = {"reference": claim.names.reference, "thread_id": receipt.thread_id or send.thread_id}
+        kept = receipt.model_copy(update={**ours, "form": claim.form, "inbound_at": claim.inbound_at})
         recorded = await self._settle(claim, LedgerState.SENT, send, receipt=kept)
         return kept.model_copy(update={"recorded": recorded})
 
     async def _hold_scope(self, error: SendError, send: Send) -> SendError:
         """Before the row is settled, so that nobody claims in between. Without the hold others ask the provider too."""
-        reach = Reach(send.account, send.line, send.flow, send.template)
         try:
-            return await self._scopes.remember(error, reach, logical_now(send.at))
+            return await self._scopes.remember(error, _reach(send), logical_now(send.at))
         except StoreUnavailable:
             activity.logger.warning("hold_not_recorded", extra={"send_key": send.key, "scope": error.scope.value})
             return error
@@ -126,14 +144,29 @@ class SendActivities:
             return False
         return True
 
-    @staticmethod
-    def _is_too_late() -> bool:
-        """A frozen worker must not send after Temporal gave the attempt up."""
-        info = activity.info()
-        if info.start_to_close_timeout is None:
-            return False
-        needed = min(timedelta(seconds=20), info.start_to_close_timeout * 2 / 3)
-        return datetime.now(UTC) > info.started_time + info.start_to_close_timeout - needed
+
+def _left(share: float = 1.0) -> timedelta:
+    """Time in which the request may still begin: a frozen worker must not send after Temporal gave the attempt up.
+
+    With ``share`` only that part of it may have passed by now.
+    """
+    info = activity.info()
+    if info.start_to_close_timeout is None:
+        return timedelta.max
+    needed = min(timedelta(seconds=20), info.start_to_close_timeout * 2 / 3)
+    return info.started_time + (info.start_to_close_timeout - needed) * share - datetime.now(UTC)
+
+
+def _late() -> ProviderUnavailable:
+    return ProviderUnavailable("the worker was held up before the request; nothing was sent", code="late")
+
+
+def _reach(send: Send) -> Reach:
+    return Reach(send.account, send.line, send.flow, send.template)
+
+
+def _free_form(send: Send) -> Request:
+    return lambda provider, its: provider.send_free_form(send, its)
 
 
 async def _call(request: Request, provider: MessagingProvider, its: SendNames) -> SendReceipt:

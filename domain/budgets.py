@@ -10,6 +10,11 @@ from domain.model import Findings, Written
 Category = Literal["MARKETING", "UTILITY", "AUTHENTICATION"]
 """What a template is for; providers charge by it."""
 
+Charged = Literal["MARKETING", "UTILITY", "AUTHENTICATION", "SERVICE"]
+"""What a message costs by: its template's category, or ``SERVICE`` for one without a template."""
+
+SERVICE: Charged = "SERVICE"
+
 Country = Annotated[str, StringConstraints(pattern=r"^(?:[A-Z]{2})?$")]
 """ISO 3166 code of a number's country, as ``NL``; empty where it does not matter or is not known."""
 
@@ -20,7 +25,7 @@ Amount = Annotated[Decimal, Field(ge=0, max_digits=14, decimal_places=6)]
 class Price(Written):
     """What one message of a category costs in a country; without ``country`` in every other country."""
 
-    category: Category
+    category: Charged
     country: Country = ""
     price: Amount
 

@@ -2,14 +2,21 @@
 
 from typing import Annotated
 
-from pydantic import StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from domain.contacts import Alias, Consent
 from domain.events import FlowRunStatus
 from domain.model import E164, Instant, JsonValue, Model, Reference, Slug, Written
 from domain.outcomes import Decision, EngagementResult
-from domain.plans import FlowRef, TemplateRef, WhenBusy
+from domain.plans import FlowRef, Plan, TemplateRef, WhenBusy
 from domain.sends import FlowRun, LedgerState, SendReceipt
+
+
+class LineOfAccount(Model):
+    """Whose line it is that an engagement goes over to."""
+
+    account: Slug
+    provider: Slug
 
 
 class AdmissionRequest(Model):
@@ -24,6 +31,8 @@ class AdmissionRequest(Model):
     exclusive_line: bool
     """The provider has one live run per thread, so a person can have one engagement per line."""
     when_busy: WhenBusy = WhenBusy.PARALLEL
+    goes_over_to: LineOfAccount | None = None
+    """An engagement that was admitted before goes on on this ``line``: the registry says so from then on."""
     at: Instant
 
 
@@ -191,6 +200,20 @@ class MarkAnswered(Command):
         if not (self.answers or self.text.strip()):
             raise ValueError("answers: there are none, and there is no text: say what the candidate answered")
         return self
+
+
+class NewPlan(Written):
+    """A later version of the plan, and the version that is thought to be in force; None where that does not matter."""
+
+    plan: Plan
+    from_version: Annotated[int, Field(ge=1)] | None = None
+
+
+class MigratePlan(Command):
+    """Go on by a later version of the plan, where what has happened so far allows it."""
+
+    plan: Plan
+    from_version: Annotated[int, Field(ge=1)] | None = None
 
 
 class CommandResult(Model):

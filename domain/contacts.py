@@ -108,6 +108,13 @@ class ContactChange(Model):
     actor: str = ""
 
 
+class ContactFree(Model):
+    """An engagement of the person is over, as those hear it that wait for that. Hearing it again is harmless."""
+
+    workflow_id: str
+    """Of the engagement that is over."""
+
+
 class Candidate(Model):
     """Who is contacted. Sealed wherever it is kept; never part of an id, a log or a search attribute."""
 

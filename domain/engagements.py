@@ -18,6 +18,7 @@ class Capabilities(Model):
     can_cancel_runs: bool
     reads_templates_by_id: bool
     free_form_window: bool
+    """It takes messages without a template while the candidate's 24 hours are open."""
     one_live_run_per_thread: bool
     confirms_ends: bool
     """The webhook does not prove its content, so an end is confirmed by reading the run."""
@@ -25,6 +26,8 @@ class Capabilities(Model):
     """It says when a flow is under way, so that a plan can wait for it."""
     tells_arrivals: bool = True
     """It says when a message was delivered and read."""
+    free_form_flows: bool = False
+    """It opens a flow by a message without a template too."""
 
 
 class Route(Model):
@@ -60,6 +63,14 @@ class Timing(Written):
     ats_budget: Duration = timedelta(days=7)
 
 
+class FallbackRoute(Model):
+    """Where the engagement is carried when nothing reaches the candidate on its first line: resolved at the start."""
+
+    route: Route
+    timing: Timing
+    """That of the first line, with what the account of this one needs longer."""
+
+
 class Engagement(Model):
     """The input of the ``candidate-engagement`` workflow. Sealed in Temporal."""
 
@@ -74,6 +85,8 @@ class Engagement(Model):
     job: str = ""
     plan: Plan
     route: Route
+    fallback: FallbackRoute | None = None
+    """Where it may go over to, as the plan's ``silence.fallback`` says."""
     timing: Timing = Timing()
     notify_ats: bool = False
     ats_events: tuple[str, ...] = ()

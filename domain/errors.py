@@ -109,6 +109,10 @@ class EngineUnavailable(RapportError):
     """Temporal, or a worker that it needs, did not answer. Asking again with the same ids is always safe."""
 
 
+class NotAnswered(EngineUnavailable):
+    """Temporal answered and this one engagement did not: no worker has it, or its worker cannot go on with it."""
+
+
 class SendError(RapportError):
     """A provider call that did not end well. ``code`` is the provider's own code or ours, as text."""
 
@@ -144,7 +148,10 @@ class StoreUnavailable(NotSent):
 
 
 class ProviderRejected(NotSent):
-    """Not sent, and the same request will never succeed. ``suppress`` asks to stop marketing to this recipient."""
+    """Not sent, and the same request will never succeed. ``suppress`` asks to stop marketing to this recipient.
+
+    ``free_form`` says that what was refused is a message without a template, in whose place a template may leave.
+    """
 
     def __init__(
         self,
@@ -154,8 +161,9 @@ class ProviderRejected(NotSent):
         code: str = "",
         request_id: str = "",
         suppress: bool = False,
+        free_form: bool = False,
     ) -> None:
-        self.suppress = suppress
+        self.suppress, self.free_form = suppress, free_form
         super().__init__(message, scope=scope, code=code, request_id=request_id)
 
 

@@ -109,6 +109,8 @@ class MessageStatusChanged(Model):
     codes: tuple[str, ...] = ()
     recipient_fault: bool = True
     """False when the failure is not the recipient's: throttles, policy, our parameters."""
+    window_closed: bool = False
+    """It failed because it has no template and the candidate's 24 hours are over."""
 
 
 class OptOutReceived(Model):

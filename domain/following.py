@@ -5,11 +5,13 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
+from domain.budgets import SERVICE
 from domain.engagements import Engagement
 from domain.events import FlowRunStatus, MessageStatus
+from domain.free_form import MessageForm
 from domain.model import JsonValue
-from domain.plans import AnswerRule, AtsRule, Condition, FollowUp, Signal, SilenceEnd, TemplateRef
-from domain.sends import LedgerState
+from domain.plans import AnswerRule, AtsRule, Condition, FollowUp, LastEnd, Signal, TemplateRef
+from domain.sends import LedgerState, SendReceipt
 from domain.state import EngagementState, SendRecord, StartedFollowUp
 
 _SPENT = (LedgerState.SENT, LedgerState.UNKNOWN)
@@ -23,6 +25,8 @@ class Move(StrEnum):
     ANSWERED = "answered"
     SILENCE = "silence"
     FAILED_RUN = "failed-run"
+    TEMPLATE = "template"
+    """What left without a template did not arrive: its template leaves."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,8 @@ class Following:
         if state.failed_run_since is not None:
             at = state.failed_run_since + self._engagement.timing.failure_settle
             return NextMove(Move.FAILED_RUN, at, "the failed flow run to explain itself")
+        if state.failed_free_form() is not None and now < self._ends_at:
+            return NextMove(Move.TEMPLATE, now, "")
         due = [move for move in (*self._started(), *self._timed()) if not self._comes_too_late(move.at)]
         if due:
             return min(due, key=lambda move: (move.at, move.place))
@@ -155,7 +161,9 @@ class Following:
         at = min(self._state.deadline(self._last_step(), plan.silence.after), self._ends_at)
         if self._no_run_can_answer():
             at = min(at, now)
-        then = "hand over" if plan.silence.then is SilenceEnd.HAND_OVER else "close as no reply"
+        then = "hand over" if plan.silence.end is LastEnd.HAND_OVER else "close as no reply"
+        if plan.fallback is not None:
+            then = f"go on on {plan.fallback.line} where nothing arrived, else {then}"
         return NextMove(Move.SILENCE, at, f"an answer, else {then}")
 
     def _last_step(self) -> datetime:
@@ -180,7 +188,7 @@ class Following:
 
     def _no_run_can_answer(self) -> bool:
         """Every flow run of ours timed out at the provider, so waiting longer brings nothing."""
-        runs = [s.run_status for s in self._state.sends if s.with_flow]
+        runs = [s.run_status for s in self._state.sends_here if s.with_flow]
         return bool(runs) and all(status is FlowRunStatus.TIMED_OUT for status in runs)
 
     # whether it may leave
@@ -190,6 +198,11 @@ class Following:
         follow_up = self._plan.follow_ups[place - 1]
         if place in self._state.finished_follow_ups:
             return Objection("done", "it has left or was skipped already")
+        return self._unmet(place, follow_up) or self._unpaid(follow_up)
+
+    def objection_again(self, place: int) -> Objection | None:
+        """The same for the template of one that left without a template and did not arrive."""
+        follow_up = self._plan.follow_ups[place - 1]
         return self._unmet(place, follow_up) or self._unpaid(follow_up)
 
     def _unmet(self, place: int, follow_up: FollowUp) -> Objection | None:
@@ -202,7 +215,8 @@ class Following:
                 reason = "no flow is under way"
             case Condition.DELIVERED_NOT_READ if latest is None or latest.message_status is not MessageStatus.DELIVERED:
                 known = latest.message_status if latest is not None else None
-                reason = f"our latest message is {known or 'not known to have arrived'}, not delivered and unread"
+                told = f"is {known}" if known else "is not known to have arrived"
+                reason = f"our latest message {told}; this one is for a message that was delivered and not read"
             case _:
                 return None
         return Objection(f"when-{follow_up.when}", reason)
@@ -225,10 +239,16 @@ class Following:
             return Objection("budget-money", text)
         return None
 
-    def price(self, template: TemplateRef) -> Decimal | None:
-        """What a message costs by the plan's table; None where it has none, or does not say."""
+    def price(self, template: TemplateRef, form: MessageForm | None = None) -> Decimal | None:
+        """What a message costs by the plan's table; None where it has none, or does not say.
+
+        As long as nobody knows in which form it leaves, what the template costs. Without one it costs what the table
+        says of ``SERVICE``, else nothing.
+        """
         if self._plan.budget is None:
             return None
+        if form is MessageForm.FREE_FORM:
+            return self._plan.budget.price(SERVICE, self._engagement.country) or Decimal(0)
         known = self._state.template_categories.get(f"{template.name}:{template.language}", "")
         return self._plan.budget.price(known or template.category or "", self._engagement.country)
 
@@ -267,9 +287,23 @@ _HEARD = {
 }
 
 
+def form_in_words(receipt: SendReceipt, now: datetime) -> str:
+    """Why a message left with or without a template; empty where the plan left no choice."""
+    ago = now - receipt.inbound_at if receipt.inbound_at is not None else None
+    wrote = f"wrote {spoken(timedelta(minutes=ago // timedelta(minutes=1)))} ago" if ago is not None else ""
+    match receipt.form:
+        case MessageForm.FREE_FORM:
+            return f"the candidate {wrote}" if wrote else "the candidate wrote lately"
+        case MessageForm.TEMPLATE:
+            return f"the 24-hour window is closed, the candidate {wrote or 'has not written to this line'}"
+        case _:
+            return ""
+
+
 def spoken(length: timedelta) -> str:
     """A length of time as people read it."""
-    days, rest = divmod(int(length.total_seconds()), 86400)
-    hours, rest = divmod(rest, 3600)
-    parts = [f"{days} d" if days else "", f"{hours} h" if hours else "", f"{rest} s" if rest else ""]
-    return " ".join(filter(None, parts)) or "a moment"
+    minutes, seconds = divmod(int(length.total_seconds()), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = ((days, "day"), (hours, "hour"), (minutes, "minute"), (seconds, "second"))
+    return " ".join(f"{n} {word}{'' if n == 1 else 's'}" for n, word in parts if n) or "a moment"

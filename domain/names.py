@@ -32,6 +32,7 @@ SEND_MESSAGE = "send-message"
 # signals: facts, cannot be refused
 PROVIDER_EVENTS = "provider-events"
 CONTACT_CHANGED = "contact-changed"
+CONTACT_FREE = "contact-free"
 GATE_DECISION = "gate-decision"
 JOIN = "join"
 LEAVE = "leave"
@@ -46,13 +47,15 @@ RESEND = "resend"
 PAUSE = "pause"
 RESUME = "resume"
 MARK_ANSWERED = "mark-answered"
+MIGRATE_PLAN = "migrate-plan"
 RELEASE = "release"
 REJECT = "reject"
 RECHECK = "recheck"
 RESUBMIT = "resubmit"
 
-# query
+# queries
 SNAPSHOT = "snapshot"
+MAY_MIGRATE = "may-migrate"
 
 # types of ApplicationError: how a call ended, read by the workflow and by retry policies
 PROVIDER_UNAVAILABLE = "ProviderUnavailable"

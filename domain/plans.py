@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field, StringConstraints, Tag, model_validator
 
 from domain.budgets import Budget, Category
-from domain.model import Duration, Findings, JsonValue, Place, Written, refuse
+from domain.free_form import FreeForm, findings_of_free_form
+from domain.model import Duration, Findings, JsonValue, Place, Slug, Written, refuse
 from domain.windows import SendWindow, faults
 
 VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
@@ -63,12 +64,14 @@ class Opening(Written):
 
     template: TemplateRef
     flow: FlowRef
+    free_form: FreeForm | None = None
+    """What leaves in place of the template while the candidate's 24 hours are open; without it the template always."""
     expires: Duration | None = None
     """How long this send may wait before it is no longer worth sending; else the plan's ``step_expiry``."""
 
     @model_validator(mode="after")
-    def _can_prefill(self) -> "Opening":
-        refuse(_prefilled_by(self.template, self.flow))
+    def _makes_sense(self) -> "Opening":
+        refuse((*_prefilled_by(self.template, self.flow), *findings_of_free_form(self.free_form, with_flow=True)))
         return self
 
 
@@ -153,6 +156,8 @@ class FollowUp(Written):
     when: Condition | None = None
     template: TemplateRef
     flow: FlowRef | None = None
+    free_form: FreeForm | None = None
+    """What leaves in place of the template while the candidate's 24 hours are open; without it the template always."""
     expires: Duration | None = None
     """How long this send may wait before it is no longer worth sending; else the plan's ``step_expiry``."""
 
@@ -167,6 +172,7 @@ class FollowUp(Written):
         of_a_flow = isinstance(self.on, AnswerRule) and not self.on.is_of_text
         if of_a_flow and self.when is Condition.FLOW_STARTED_NOT_FINISHED:
             yield ("when",), "can never hold: the flow that brought the answer is finished"
+        yield from findings_of_free_form(self.free_form, with_flow=self.flow is not None)
 
     @property
     def delay(self) -> timedelta:
@@ -174,11 +180,36 @@ class FollowUp(Written):
         return self.after or timedelta(0)
 
 
+class LastEnd(StrEnum):
+    """What silence means where there is no other line to go to."""
+
+    CLOSE = "close"
+    HAND_OVER = "hand-over"
+
+
 class SilenceEnd(StrEnum):
     """What happens when the last wait passes and the provider, asked, has nothing."""
 
     CLOSE = "close"
     HAND_OVER = "hand-over"
+    FALLBACK_LINE = "fallback-line"
+    """On another line, where it is known that nothing of ours arrived on this one; else ``otherwise``."""
+
+
+class LastSilence(Written):
+    """The last wait on the fallback line, and what it means when it passes."""
+
+    after: Duration
+    then: LastEnd = LastEnd.CLOSE
+
+
+class FallbackLine(Written):
+    """The line on which a candidate is tried whom nothing reached on the first: once, with a message of its own."""
+
+    line: Slug
+    """One of the tenant's, of any account and provider."""
+    opening: Opening
+    silence: LastSilence
 
 
 class Silence(Written):
@@ -186,6 +217,30 @@ class Silence(Written):
 
     after: Duration
     then: SilenceEnd = SilenceEnd.CLOSE
+    fallback: FallbackLine | None = None
+    otherwise: LastEnd | None = None
+    """With ``fallback-line``: what silence means where something arrived or may have; else ``close``."""
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> "Silence":
+        refuse(self._findings())
+        return self
+
+    def _findings(self) -> Findings:
+        if self.then is SilenceEnd.FALLBACK_LINE:
+            if self.fallback is None:
+                yield ("fallback",), "missing: say on which line it goes on, with its own opening and silence"
+            return
+        for name in ("fallback", "otherwise"):
+            if getattr(self, name) is not None:
+                yield (name,), "has no effect: only with then: fallback-line is another line gone to"
+
+    @property
+    def end(self) -> LastEnd:
+        """What it means where no other line is gone to."""
+        if self.then is SilenceEnd.FALLBACK_LINE:
+            return self.otherwise or LastEnd.CLOSE
+        return LastEnd(self.then.value)
 
 
 class UnexpectedText(StrEnum):
@@ -211,6 +266,10 @@ class CategoryChange(StrEnum):
 
     HOLD = "hold"
     GO_ON = "go-on"
+
+
+FALLBACK: Place = ("silence", "fallback")
+"""Where a plan says how it goes on on another line."""
 
 
 class Plan(Written):
@@ -245,6 +304,7 @@ class Plan(Written):
 
     def _findings_of_waits(self) -> Findings:
         waits = sum((f.delay for f in self.follow_ups if f.on is None), start=self.silence.after)
+        waits += self.fallback.silence.after if self.fallback is not None else timedelta(0)
         if waits > self.longest:
             text = (
                 f"shorter than all waits: the plan cannot end by its own rules; make it {waits.days + 1}d or wait less"
@@ -263,6 +323,7 @@ class Plan(Written):
             (("step_expiry",), self.step_expiry),
             (("opening", "expires"), self.opening.expires),
             *followed,
+            ((*FALLBACK, "opening", "expires"), self.fallback.opening.expires if self.fallback is not None else None),
         ]
         for place, expiry in expiries:
             if expiry is not None:
@@ -285,11 +346,30 @@ class Plan(Written):
 
     def templates(self) -> tuple[TemplateRef, ...]:
         """Every template that the plan may send, in the order of its steps."""
-        return (self.opening.template, *(f.template for f in self.follow_ups))
+        over = () if self.fallback is None else (self.fallback.opening.template,)
+        return (self.opening.template, *(f.template for f in self.follow_ups), *over)
+
+    @property
+    def fallback(self) -> FallbackLine | None:
+        """The line on which it may go on."""
+        return self.silence.fallback
+
+    def carried_on_by(self, fallback: FallbackLine) -> "Plan":
+        """The plan as it goes on on the fallback line: its opening and its silence, and no follow-ups."""
+        silence = Silence(after=fallback.silence.after, then=SilenceEnd(fallback.silence.then.value))
+        return self.model_copy(update={"opening": fallback.opening, "follow_ups": (), "silence": silence})
+
+    def free_forms(self) -> tuple[tuple[Place, FreeForm], ...]:
+        """Every message that may leave without a template, with its place in the plan."""
+        steps: list[tuple[Place, FreeForm | None]] = [(("opening",), self.opening.free_form)]
+        steps += [(("follow_ups", n), follow_up.free_form) for n, follow_up in enumerate(self.follow_ups)]
+        return tuple(((*at, "free_form"), free_form) for at, free_form in steps if free_form is not None)
 
     def variables(self) -> frozenset[str]:
-        """Every candidate variable that some template needs."""
-        return frozenset(name for template in self.templates() for name in template.variables)
+        """Every candidate variable that some message needs."""
+        of_templates = {name for template in self.templates() for name in template.variables}
+        of_fallback = frozenset() if self.fallback is None else self.carried_on_by(self.fallback).variables()
+        return of_fallback.union(of_templates, *(free_form.variables() for _, free_form in self.free_forms()))
 
     def timed(self) -> tuple[int, ...]:
         """Places in ``follow_ups``, from 1, of those that are driven by time."""
@@ -318,8 +398,9 @@ def findings_of_budget(plan: Plan) -> Findings:
 
 
 def _missing_prices(plan: Plan, budget: Budget) -> Findings:
-    places = [("opening", "template"), *(("follow_ups", n, "template") for n in range(len(plan.follow_ups)))]
-    for place, template in zip(places, plan.templates(), strict=True):
+    ups: list[Place] = [("follow_ups", n, "template") for n in range(len(plan.follow_ups))]
+    over: list[Place] = [] if plan.fallback is None else [(*FALLBACK, "opening", "template")]
+    for place, template in zip((("opening", "template"), *ups, *over), plan.templates(), strict=True):
         if template.category is None:
             yield (*place, "category"), "missing: the budget in money needs the template's category for its price"
         elif all(price.category != template.category for price in budget.prices):
@@ -336,7 +417,7 @@ def _findings_of_money(plan: Plan, budget: Budget) -> Findings:
         price = _price(budget, plan.opening.template, country)
         if price is None:
             continue
-        spent[country] = price
+        spent[country] = price if plan.opening.free_form is None else Decimal(0)
         if price > money:
             where = f"in {country}" if country else "elsewhere"
             yield ("budget", "money"), f"the opening alone costs {price} {where}: no follow-up could ever leave"
@@ -346,7 +427,7 @@ def _findings_of_money(plan: Plan, budget: Budget) -> Findings:
         sums = {country: spent[country] + cost for country, cost in costs.items() if cost is not None}
         if sums and min(sums.values()) > money and min(spent.values()) <= money:
             yield ("follow_ups", n - 1), f"can never be reached: by then it costs {min(sums.values())}, over the budget"
-        elif follow_up.when is None:
+        elif follow_up.when is None and follow_up.free_form is None:  # else it may cost nothing, or less
             spent |= sums
 
 

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from domain.calls import Admission, AdmissionRequest, AtsNotice, CloseRequest, EndConversation, LearnedAliases
 from domain.caps import Caps
+from domain.contacts import ContactFree
 from domain.engagements import Capabilities
 from domain.events import FlowRunStatus, ParsedDelivery
 from domain.gates import GateDecision, JoinRequest, LeaveRequest
@@ -33,9 +34,9 @@ from domain.templates import SubmissionState, TemplateSpecification
 class MessagingProvider(Protocol):
     """One account at one provider. Each method is one step against the provider's API, without retries.
 
-    Sends (``trigger_flow``, ``send_message``) make exactly one HTTP request and raise ``ProviderUnavailable``,
-    ``ProviderRejected`` or ``OutcomeUnknown``. All other methods raise the first two only: what is lost on a read or
-    on a repeatable write is ``ProviderUnavailable``.
+    Sends (``trigger_flow``, ``send_message``, ``send_free_form``) make exactly one HTTP request and raise
+    ``ProviderUnavailable``, ``ProviderRejected`` or ``OutcomeUnknown``. All other methods raise the first two only:
+    what is lost on a read or on a repeatable write is ``ProviderUnavailable``.
     """
 
     @property
@@ -66,6 +67,14 @@ class MessagingProvider(Protocol):
 
     async def send_message(self, send: Send, names: SendNames) -> SendReceipt:
         """Send the template of ``send`` without a flow: one request, one external effect."""
+        ...
+
+    async def send_free_form(self, send: Send, names: SendNames) -> SendReceipt:
+        """Send ``free_form`` of ``send`` without a template: one request, one external effect.
+
+        Its button opens the flow, where the send has one. Raises ``ProviderRejected`` where the provider has no such
+        call, or says at once that the candidate's 24 hours are over.
+        """
         ...
 
     async def read_flow_run(self, run_id: str) -> FlowRun:
@@ -118,6 +127,7 @@ class SendLedger(Protocol):
     async def claim(self, send: Send, at: Instant | None = None, caps: Caps | None = None) -> SendClaim:
         """Check opt-out, pauses, holds, the template, the send window and caps and record the intent, at once.
 
+        Decides as well in which ``form`` a send leaves that may leave without a template.
         ``at`` is the instant at which they are judged: ``send.at`` is that of the first attempt. A row that is
         ``sent`` comes back with its receipt. Raises ``PolicyRefused`` and, for a hold that is over soon,
         ``ProviderUnavailable`` (nothing recorded but the refusal), ``ProviderRejected`` for a row that was rejected,
@@ -169,6 +179,18 @@ class EngagementArchive(Protocol):
 
     async def close(self, request: CloseRequest) -> None:
         """Write outcome and archive and release the contact; repeating is harmless."""
+        ...
+
+    async def not_admitted(self, contact_id: str) -> Sequence[str]:
+        """Workflow ids of open engagements of one person that were not admitted yet, oldest first."""
+        ...
+
+
+class WaitingEngagements(Protocol):
+    """Engagements that wait for another one of the same person to end."""
+
+    async def tell_free(self, workflow_id: str, free: ContactFree) -> None:
+        """Let one ask again; one that is over needs nothing. Repeating is harmless. Raises ``ProviderUnavailable``."""
         ...
 
 

@@ -20,6 +20,7 @@ from domain.events import (
     Ties,
 )
 from domain.following import Following
+from domain.going_over import GoingOver
 from domain.model import JsonValue
 from domain.outcomes import EngagementOutcome
 from domain.plans import Signal, UnexpectedText
@@ -40,6 +41,7 @@ class Reader:
         self._engagement, self._state, self._now = engagement, state, now
         self._marketing_apart = marketing_apart
         self._following = Following(engagement, state)
+        self._going_over = GoingOver(engagement, state)
 
     def read_news(self) -> None:
         """Read commands, then events, in order of arrival, until all are read."""
@@ -72,8 +74,22 @@ class Reader:
                 self._state.end_pause(command, self._now)
             case names.MARK_ANSWERED:
                 self._read_marked(command.command_id)
+            case names.MIGRATE_PLAN:
+                pass  # it moved, and said so, when the command was accepted
+            case names.RESOLVE_SEND:
+                self._read_resolution(command)
             case _:
                 self._log(name, command.reason, command.actor)
+
+    def _read_resolution(self, command: Command) -> None:
+        """Log what a person said of a lost answer; the step that waits for it acts on it."""
+        said = next((r for r in self._state.resolutions if r.command_id == command.command_id), None)
+        record = self._state.send_by_key(said.send_key) if said is not None else None
+        if said is None or record is None:
+            self._log(names.RESOLVE_SEND, command.reason, command.actor)
+            return
+        verdict = "it was sent" if said.was_sent else "it was not sent"
+        self._log(names.RESOLVE_SEND, f"{record.step}: {verdict}: {command.reason}", command.actor)
 
     def _read_marked(self, command_id: str) -> None:
         """An operator's word ends it as the candidate's own answer would; it counts as it was given."""
@@ -95,6 +111,7 @@ class Reader:
             self._state.held_back.append(event)
             return
         record = self._send_of(event)
+        exact = record is not None and _is_exactly_of(event, record)
         self._adopt(record, event)
         match event.body:
             case FlowRunChanged() as body:
@@ -104,7 +121,7 @@ class Reader:
             case TextReceived() as body:
                 self._read_text(body)
             case MessageStatusChanged() as body:
-                self._read_status(record, body)
+                self._read_status(record, body, exact=exact)
             case OptOutReceived(scope="marketing") if event.ties == Ties() and self._marketing_apart():
                 self._log(
                     "opt-out-marketing", "the candidate wants no marketing; templates of other kinds may still leave"
@@ -184,6 +201,8 @@ class Reader:
             if _names(event.ties, record):
                 return record
         last = self._state.sends[-1] if self._state.sends else None
+        if self._state.went_over is not None:  # the thread of the line that was given up is another
+            last = next((s for s in reversed(self._state.sends) if s.receipt.thread_id == event.ties.thread_id), last)
         about_thread = isinstance(event.body, MessageStatusChanged) and event.ties.thread_id
         return last if last and about_thread and last.receipt.thread_id in ("", event.ties.thread_id) else None
 
@@ -210,7 +229,7 @@ class Reader:
                 self._hear_start(status)
         elif record.run_status is not None and record.run_status.is_end and not status.outlives(record.run_status):
             self._log("no-effect", f"{record.step}: {status} after {record.run_status}; the first end wins")
-        elif self._engagement.route.capabilities.confirms_ends and run_id:
+        elif self._state.route_of_run(run_id, self._engagement).capabilities.confirms_ends and run_id:
             self._state.unconfirmed_run = run_id
         else:
             self._end_run(record, status, body.answers)
@@ -219,6 +238,8 @@ class Reader:
         if not record.advance_run(status):
             return
         self._log("flow-run", f"{record.step}: the flow run ended as {status}")
+        if self._state.is_of_earlier_line(record) and status is not FlowRunStatus.FINISHED:
+            return  # it goes on elsewhere
         match status:
             case FlowRunStatus.FINISHED:
                 self._answer(record, "flow-finished", answers)
@@ -267,7 +288,7 @@ class Reader:
                 self._log("text", "the candidate wrote a text; the plan keeps waiting for the flow")
                 self._following.hear(Signal.TEXT, self._now)
 
-    def _read_status(self, record: SendRecord | None, body: MessageStatusChanged) -> None:
+    def _read_status(self, record: SendRecord | None, body: MessageStatusChanged, *, exact: bool) -> None:
         if record is None or not record.advance_message(body.message_status):
             return
         if body.message_status is not MessageStatus.FAILED:
@@ -275,7 +296,11 @@ class Reader:
             self._hear_arrival(body.message_status)
             return
         self._log("message-status", f"{record.step}: not delivered ({', '.join(body.codes) or 'no code'})")
-        if body.recipient_fault:
+        if self._state.is_of_earlier_line(record):
+            return  # that is why it goes on elsewhere
+        if body.window_closed and record.free_form_offered and exact:
+            record.free_form_failed = True
+        elif body.recipient_fault and not (body.window_closed and record.free_form_offered):
             self._judge_failure(record)
         else:
             self._state.needs_human = True
@@ -289,7 +314,9 @@ class Reader:
     def _judge_failure(self, record: SendRecord) -> None:
         """A failed message makes the person unreachable unless something of ours did arrive before."""
         if record.message_status is MessageStatus.FAILED and not self._state.was_delivered():
-            self._settle(EngagementOutcome.UNREACHABLE, "undeliverable", "the message could not be delivered")
+            outcome, rule, reason = EngagementOutcome.UNREACHABLE, "undeliverable", "the message could not be delivered"
+            if not self._going_over.leave(outcome, rule, reason, self._now):
+                self._settle(outcome, rule, reason)
 
 
 def _waits_for_answers(event: ProviderEvent) -> bool:
@@ -297,6 +324,13 @@ def _waits_for_answers(event: ProviderEvent) -> bool:
     body = event.body
     failed = isinstance(body, MessageStatusChanged) and body.message_status is MessageStatus.FAILED
     return failed or isinstance(body, TextReceived)
+
+
+def _is_exactly_of(event: ProviderEvent, record: SendRecord) -> bool:
+    """Whether it is about this very message: a thread that both share does not prove that."""
+    ties, receipt = event.ties, record.receipt
+    by_reference = bool(ties.reference) and (event.send_key == record.key or receipt.reference == ties.reference)
+    return by_reference or (bool(ties.message_id) and receipt.message_id == ties.message_id)
 
 
 def _names(ties: Ties, record: SendRecord) -> bool:

@@ -5,6 +5,7 @@ from enum import StrEnum
 from domain.contacts import Alias
 from domain.errors import Scope
 from domain.events import FlowRunStatus
+from domain.free_form import FreeFormMessage, MessageForm
 from domain.model import E164, Instant, JsonValue, Model, Slug
 from domain.plans import FlowRef, TemplateRef
 
@@ -29,6 +30,8 @@ class Send(Model):
     template: TemplateRef
     parameters: tuple[tuple[str, str], ...] = ()
     flow: FlowRef | None = None
+    free_form: FreeFormMessage | None = None
+    """What leaves in place of the template if the candidate's 24 hours are open when it is claimed."""
     zone: str = "UTC"
     """The candidate's time zone: caps count by its days and weeks."""
     not_after: Instant | None = None
@@ -59,6 +62,10 @@ class SendReceipt(Model):
     aliases: tuple[Alias, ...] = ()
     recorded: bool = True
     held: bool = False
+    form: MessageForm | None = None
+    """How it left, where the plan leaves that open until then."""
+    inbound_at: Instant | None = None
+    """When the candidate last wrote, by which ``form`` was chosen; None when never."""
 
 
 class LedgerState(StrEnum):
@@ -79,6 +86,10 @@ class SendClaim(Model):
     attempt: int
     names: SendNames
     earlier: SendReceipt | None = None
+    form: MessageForm | None = None
+    """How it is to leave, where the send leaves that open."""
+    inbound_at: Instant | None = None
+    """When the candidate last wrote, by which ``form`` was chosen; None when never."""
 
 
 class LedgerEntry(Model):
@@ -97,6 +108,9 @@ class LedgerEntry(Model):
     flow_token: str
     flow_id: str = ""
     template: str = ""
+    form: MessageForm | None = None
+    """How it left, where the plan leaves that open until then."""
+    inbound_at: Instant | None = None
     run_id: str = ""
     message_id: str = ""
     session_id: str = ""
@@ -113,6 +127,8 @@ class SendFailure(Model):
     code: str = ""
     reason: str = ""
     suppress: bool = False
+    free_form: bool = False
+    """What was refused is the message without a template."""
     until: Instant | None = None
     """When a rule of ours that refused it will not any more, where that is known."""
     recorded: bool = True

@@ -4,6 +4,7 @@ Free of the candidate's name, number and answers except inside ``settlement``.
 """
 
 from domain.events import FlowRunStatus, MessageStatus
+from domain.free_form import MessageForm
 from domain.model import Instant, Model, Reference, Slug
 from domain.outcomes import Decision, Settlement
 from domain.sends import LedgerState
@@ -34,6 +35,8 @@ class SendView(Model):
     step: str
     n: int
     template: str
+    form: MessageForm | None = None
+    """How it left, where the plan leaves that open until then."""
     send_state: LedgerState
     message_status: MessageStatus | None = None
     flow_run_status: FlowRunStatus | None = None
@@ -44,6 +47,15 @@ class SendView(Model):
     """When the step began."""
 
 
+class StepView(Model):
+    """One message that the plan may send."""
+
+    name: str
+    template: str
+    language: str
+    with_flow: bool
+
+
 class EngagementSnapshot(Model):
     """Where an engagement stands: which step, waiting for what until when, why held, what was sent and decided."""
 
@@ -51,7 +63,15 @@ class EngagementSnapshot(Model):
     tenant: Slug
     reference: Reference
     plan: str
+    plan_version: int = 0
+    """0 in what was archived before it was told."""
+    steps: tuple[StepView, ...] = ()
+    """What the plan, as it is now, may send, in its order."""
+    zone: str = ""
+    """The candidate's time zone."""
+    started_at: Instant | None = None
     line: Slug
+    provider: str = ""
     stage: str
     """One word for people and filters, equal to the search attribute ``EngagementStage``."""
     hold: HoldView | None = None

@@ -3,6 +3,7 @@
 It is changed only by its own methods and by ``domain.reading``; the workflow owns the single copy.
 """
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -13,8 +14,9 @@ from domain import names
 from domain.ats import AtsStatus
 from domain.calls import AtsNotice, Command, CommandResult, MarkAnswered, ResolveSend
 from domain.contacts import ContactChange
-from domain.engagements import Engagement
+from domain.engagements import Engagement, Route
 from domain.events import FlowRunStatus, MessageStatus, ProviderEvent, ProviderEvents
+from domain.fallback import Leaving, WentOver
 from domain.gates import GateDecision
 from domain.model import Instant, JsonValue, Model
 from domain.outcomes import Decision, EngagementOutcome, Settlement
@@ -96,6 +98,10 @@ class SendRecord(BaseModel):
     needs_record: bool = False
     price: Decimal | None = None
     """What it costs by the plan's price table; None where that does not say."""
+    free_form_offered: bool = False
+    """It could leave without a template."""
+    free_form_failed: bool = False
+    """It left without a template and is known not to have arrived for that reason: the template follows, once."""
 
     @property
     def is_known_to_provider(self) -> bool:
@@ -170,6 +176,8 @@ class EngagementState(BaseModel):
     resolutions: list[ResolveSend] = Field(default_factory=list)
     ats_statuses: list[AtsStatus] = Field(default_factory=list)
     """What the tenant's system told, oldest first."""
+    contact_free: bool = False
+    """Another engagement of the person has ended since admission was last asked."""
     contact_changes: list[ContactChange] = Field(default_factory=list)
     """Opt-outs recorded elsewhere that wait to be read."""
     notices: list[AtsNotice] = Field(default_factory=list)
@@ -200,6 +208,10 @@ class EngagementState(BaseModel):
     """Answers that an operator gave and that are not read yet."""
     plan: Plan | None = None
     """The plan that an operator moved it to; without one it goes by that of its input."""
+    leaving: Leaving | None = None
+    """Nothing reached the candidate on this line: what is under way here comes to its end, then it goes over."""
+    went_over: WentOver | None = None
+    """Since when it goes on on the fallback line."""
     settlement: Settlement | None = None
     conversation_ended: bool = False
     closed: bool = False
@@ -207,7 +219,42 @@ class EngagementState(BaseModel):
 
     def applied_to(self, engagement: Engagement) -> Engagement:
         """The engagement with what it has moved to since it began."""
-        return engagement if self.plan is None else engagement.model_copy(update={"plan": self.plan})
+        if self.plan is not None:
+            engagement = engagement.model_copy(update={"plan": self.plan})
+        if self.went_over is None or engagement.fallback is None:
+            return engagement
+        its, plan = engagement.fallback, engagement.plan.carried_on_by(self.went_over.line)
+        return engagement.model_copy(update={"plan": plan, "route": its.route, "timing": its.timing})
+
+    def begin_on_line(self) -> None:
+        """Leave behind what belongs to the line that it was on; sends, answers and what was heard stay."""
+        self.admitted, self.thread, self.conversation_ended = False, None, False
+        self.hold, self.needs_human, self.resend_wanted = None, False, False
+        self.template_ids, self.template_categories, self.accepted_category = {}, {}, ""
+        self.started_follow_ups, self.failed_run_since = [], None
+        for send in self.sends:
+            send.free_form_failed = False
+
+    @property
+    def sends_here(self) -> list[SendRecord]:
+        """The sends of the line that it is on now."""
+        return self.sends[self.went_over.sends_before if self.went_over is not None else 0 :]
+
+    def is_of_earlier_line(self, record: SendRecord | None) -> bool:
+        """Whether this send left on the line that was given up."""
+        return record is not None and self.went_over is not None and record not in self.sends_here
+
+    def route_of_run(self, run_id: str, engagement: Engagement) -> Route:
+        """Where a flow run is: on the line that it goes on by now, or on the one that was given up."""
+        if self.went_over is not None and self.is_of_earlier_line(self.send_of_run(run_id)):
+            return self.went_over.left
+        return engagement.route
+
+    def move_to(self, plan: Plan, prices: Mapping[str, Decimal]) -> None:
+        """Go on by this plan; ``prices`` says what messages cost by it, by their keys."""
+        self.plan = plan
+        for send in self.sends:
+            send.price = prices.get(send.key, send.price)
 
     def receive(self, batch: ProviderEvents) -> None:
         """Keep what was not seen before. Called by the signal handler: decides nothing, never raises."""
@@ -340,7 +387,13 @@ class EngagementState(BaseModel):
 
     def live_run(self) -> SendRecord | None:
         """The latest send whose flow run may still bring an answer."""
-        return next((s for s in reversed(self.sends) if s.is_open), None)
+        return next((s for s in reversed(self.sends_here) if s.is_open), None)
+
+    def failed_free_form(self) -> SendRecord | None:
+        """Our latest send, if it left without a template and the provider took it and did not deliver it."""
+        last = self.sends[-1] if self.sends else None
+        failed = last is not None and last.free_form_failed and last.message_status is MessageStatus.FAILED
+        return last if last is not None and failed and last.state is LedgerState.SENT else None
 
     def unknown_send(self) -> SendRecord | None:
         """A send whose outcome nobody knows yet."""

@@ -28,6 +28,7 @@ PASSED_THROUGH = {
     "domain": "pure values and rules: no clock, no environment, no state that one run could leave to another",
     "workflows.calls": "typed callers of activities: constants and functions, the state is handed in",
     "workflows.endings": "pure reading of errors",
+    "workflows.falling_back": "a class per run, made by the workflow; nothing at module level but constants",
     "workflows.gate_calls": "typed callers of a gate's activities: the gate is handed in",
     "workflows.gate_looking": "a class per run, made by the workflow; nothing at module level but constants",
     "workflows.gate_story": "pure text from state",

@@ -9,7 +9,7 @@ import structlog
 
 from domain import names
 from domain.calls import Command
-from domain.errors import BadInput, EngineUnavailable, Mistake, NotAllowed, NotFound
+from domain.errors import BadInput, EngineUnavailable, Mistake, NotAllowed, NotAnswered, NotFound
 from domain.ids import engagement_workflow_id
 from domain.model import Model, Reference, Slug
 from domain.state import Stage
@@ -19,10 +19,15 @@ AT_ONCE = 16
 """Commands under way at the same time, each of which a worker answers."""
 PAGE = 100
 TRIES = 3
-"""How often one engagement is asked before the whole counts as an outage: a busy worker may miss one answer."""
+"""How often one engagement is asked before it counts as not reached: a busy worker may miss one answer."""
+SILENT = AT_ONCE
+"""So many in a row that do not answer are an outage; fewer are a matter of their own."""
 
-COMMANDS = (names.PAUSE, names.RESUME, names.STOP, names.HAND_OVER)
+COMMANDS = (names.PAUSE, names.RESUME, names.STOP, names.HAND_OVER, names.MIGRATE_PLAN)
 """What may be given to many at once."""
+
+_UNLISTED = (Stage.OPENING, Stage.CLOSING, Stage.CLOSED)
+"""Stages that Temporal's list of open engagements never shows; who is about to send stands under the one before."""
 
 _FILTER = re.compile(r"(line|plan|stage)=([a-z0-9-]+)")
 
@@ -65,9 +70,11 @@ def which_of(tenant: str, where: str) -> Which:
     ]
     if len(filters) < len(words) and not mistakes:
         mistakes.append(Mistake("the same filter stands there twice", field="--where"))
-    stages = [stage.value for stage in Stage]
+    stages = [stage.value for stage in Stage if stage not in _UNLISTED]
     if "stage" in filters and filters["stage"] not in stages:
-        mistakes.append(Mistake(f"no such stage; there are {', '.join(stages)}", field="--where"))
+        known = filters["stage"] in [stage.value for stage in _UNLISTED]
+        what = "nobody is listed under that stage" if known else "no such stage"
+        mistakes.append(Mistake(f"{what}; there are {', '.join(stages)}", field="--where"))
     if mistakes:
         raise BadInput(mistakes)
     return Which.model_validate({"tenant": tenant, **filters})
@@ -122,7 +129,8 @@ class BulkService:
         """
         own = engagement_workflow_id(which.tenant, "")
         found = await self._engine.matching(which.as_query())
-        return tuple(sorted(workflow_id.removeprefix(own) for workflow_id in found if workflow_id.startswith(own)))
+        # one that goes on as a new run while the list is read stands in it twice
+        return tuple(sorted({one.removeprefix(own) for one in found if one.startswith(own)}))
 
     async def carry_out(
         self,
@@ -134,20 +142,22 @@ class BulkService:
     ) -> BulkReport:
         """Give the command to each, a few at once; its id is the bulk's, and a repeat under it goes on.
 
-        After the first outage no further one is begun. Raises ``BadInput`` for a command that is not for many.
+        Once Temporal, or nobody any more, answers no further one is begun; one that does not answer alone keeps nobody
+        else from it. Cancelled, it tells ``on_row`` of those that were under way. Raises ``BadInput`` for a command
+        that is not for many.
         """
         if name not in COMMANDS:
             raise BadInput([Mistake(f"{name} is for one engagement at a time", field="command")])
-        outage, gate = asyncio.Event(), asyncio.Semaphore(AT_ONCE)
+        gate, silent = asyncio.Semaphore(AT_ONCE), 0
 
         async def give(reference: Reference) -> BulkRow:
+            nonlocal silent
             async with gate:
-                if outage.is_set():
+                if silent >= SILENT:
                     row = BulkRow(reference=reference, result=BulkResult.NOT_TRIED)
                 else:
-                    row = await self._give(name, tenant, reference, command)
-            if row.result is BulkResult.UNAVAILABLE:
-                outage.set()
+                    row, weight = await self._give(name, tenant, reference, command, on_row)
+                    silent = silent + weight if weight else 0
             on_row(row)
             return row
 
@@ -158,17 +168,23 @@ class BulkService:
         log.info("bulk_command_given", command=name, bulk_id=command.command_id, done=report.count(BulkResult.DONE))
         return report
 
-    async def _give(self, name: str, tenant: str, reference: Reference, command: Command) -> BulkRow:
-        why = ""
+    async def _give(
+        self, name: str, tenant: str, reference: Reference, command: Command, on_row: Callable[[BulkRow], None]
+    ) -> tuple[BulkRow, int]:
+        """What became of one, and how much of an outage that shows."""
+        why, weight = "", SILENT
         for _ in range(TRIES):
             try:
                 done = await self._engine.command(engagement_workflow_id(tenant, reference), name, command)
             except NotAllowed as refused:
-                return BulkRow(reference=reference, result=BulkResult.REFUSED, text=str(refused))
+                return BulkRow(reference=reference, result=BulkResult.REFUSED, text=str(refused)), 0
             except NotFound:
-                return BulkRow(reference=reference, result=BulkResult.ENDED, text="it has ended meanwhile")
+                return BulkRow(reference=reference, result=BulkResult.ENDED, text="it has ended meanwhile"), 0
             except EngineUnavailable as outage:
-                why = str(outage)
+                why, weight = str(outage), 1 if isinstance(outage, NotAnswered) else SILENT
+            except asyncio.CancelledError:
+                on_row(BulkRow(reference=reference, result=BulkResult.UNAVAILABLE, text="broken off under way"))
+                raise
             else:
-                return BulkRow(reference=reference, result=BulkResult.DONE, text=done.text)
-        return BulkRow(reference=reference, result=BulkResult.UNAVAILABLE, text=why)
+                return BulkRow(reference=reference, result=BulkResult.DONE, text=done.text), 0
+        return BulkRow(reference=reference, result=BulkResult.UNAVAILABLE, text=why), weight

@@ -1,5 +1,6 @@
 """Temporal as the service uses it: start once, ask, command, look back. Only here do its errors become ours."""
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -24,10 +25,11 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from domain import ids, names
 from domain.audit import ERASED_TEXT, AuditLine
-from domain.calls import Command, CommandResult
+from domain.calls import Command, CommandResult, NewPlan
 from domain.contacts import ContactChange
 from domain.engagements import Engagement
-from domain.errors import BadInput, EngineUnavailable, Erased, Mistake, NotAllowed, NotFound
+from domain.errors import BadInput, EngineUnavailable, Erased, Mistake, NotAllowed, NotAnswered, NotFound
+from domain.migration import MigrationView
 from domain.model import Model
 from domain.snapshot import EngagementSnapshot
 from workflows import search_attributes as found_by
@@ -98,10 +100,25 @@ class Engine:
                 ) from error
         return answer
 
+    async def may_migrate(self, workflow_id: str, new: NewPlan) -> MigrationView:
+        """Ask the workflow what going on by this plan would mean. Raises ``NotFound`` as ``snapshot`` does."""
+        with _answers("ask the engagement", "is a worker running?"):
+            try:
+                answer: MigrationView = await self._client.get_workflow_handle(workflow_id).query(
+                    names.MAY_MIGRATE, new, result_type=MigrationView, rpc_timeout=QUERY_TIME
+                )
+            except WorkflowQueryFailedError as error:
+                raise EngineUnavailable(
+                    f"the engagement {workflow_id} did not answer what the new plan would mean: see the worker's log; "
+                    "a worker of an earlier release cannot"
+                ) from error
+        return answer
+
     async def command(self, workflow_id: str, update: str, command: Command) -> CommandResult:
         """Give an operator's command. The command id makes a repeat return the first result.
 
-        Raises ``NotAllowed`` when the engagement refuses, ``NotFound`` when Temporal knows no open run.
+        Raises ``NotAllowed`` when the engagement refuses, ``NotFound`` when Temporal knows no open run, and
+        ``NotAnswered`` when Temporal answers and the engagement does not.
         """
         repeat = f"it may still be carried out; repeat it with the same command id {command.command_id}"
         with _answers(f"carry out {update}", repeat):
@@ -112,9 +129,12 @@ class Engine:
             except WorkflowUpdateFailedError as error:
                 if isinstance(error.cause, ApplicationError) and error.cause.type == names.NOT_ALLOWED:
                     raise NotAllowed(error.cause.message) from None
-                raise
-            except WorkflowUpdateRPCTimeoutOrCancelledError:
-                raise EngineUnavailable(f"no worker answered {update} in time: {repeat}") from None
+                kind = getattr(error.cause, "type", None) or type(error.cause).__name__
+                raise NotAnswered(f"the engagement could not carry out {update} ({kind}): {repeat}") from error
+            except WorkflowUpdateRPCTimeoutOrCancelledError as error:
+                if isinstance(error.__cause__, asyncio.CancelledError):  # we were cancelled: that is no answer
+                    raise asyncio.CancelledError from None
+                raise NotAnswered(f"no worker answered {update} in time: {repeat}") from None
         return result
 
     async def is_open(self, workflow_id: str) -> bool:

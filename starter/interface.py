@@ -5,8 +5,9 @@ from datetime import datetime
 from typing import Protocol
 
 from domain.ats import AtsStatus
-from domain.calls import Command, CommandResult, MarkAnswered, ResolveSend
+from domain.calls import Command, CommandResult, MarkAnswered, MigratePlan, NewPlan, ResolveSend
 from domain.engagements import EngagementRequest
+from domain.migration import MigrationView
 from starter.views import EngagementPage, EngagementView, Started, Trace
 
 PAGE_LIMIT = 100
@@ -68,6 +69,14 @@ class Engagements(Protocol):
 
     async def mark_answered(self, tenant: str, reference: str, command: MarkAnswered) -> CommandResult:
         """End an engagement as COMPLETED with what a person says was answered."""
+        ...
+
+    async def may_migrate(self, tenant: str, reference: str, new: NewPlan) -> MigrationView:
+        """What going on by a new version of its plan would mean."""
+        ...
+
+    async def migrate_plan(self, tenant: str, reference: str, command: MigratePlan) -> CommandResult:
+        """Let it go on by a new version of its plan."""
         ...
 
     async def resolve_send(self, tenant: str, reference: str, command: ResolveSend) -> CommandResult:

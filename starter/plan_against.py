@@ -6,8 +6,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from domain.errors import BadInput, Mistake
+from domain.free_form import FreeForm
 from domain.model import Findings, Place
-from domain.plans import Plan, TemplateRef
+from domain.plans import FALLBACK, Plan, TemplateRef
 from domain.templates import TemplateSpecification
 from runtime.yaml_source import field_name, read_yaml
 from starter.csv_file import records_in, text_of
@@ -57,6 +58,15 @@ def places_of_templates(plan: Plan) -> Iterator[tuple[Place, TemplateRef]]:
     yield ("opening", "template"), plan.opening.template
     for n, follow_up in enumerate(plan.follow_ups):
         yield ("follow_ups", n, "template"), follow_up.template
+    if plan.fallback is not None:
+        yield (*FALLBACK, "opening", "template"), plan.fallback.opening.template
+
+
+def free_forms_of(plan: Plan) -> Iterator[tuple[Place, FreeForm]]:
+    """Where each message stands that may leave without a template."""
+    yield from plan.free_forms()
+    if plan.fallback is not None and plan.fallback.opening.free_form is not None:
+        yield (*FALLBACK, "opening", "free_form"), plan.fallback.opening.free_form
 
 
 def against_templates(plan: Plan, specifications: Sequence[TemplateSpecification]) -> Findings:
@@ -91,9 +101,19 @@ def _against(template: TemplateRef, one: TemplateSpecification) -> Findings:
         yield ("variables",), f"the template takes {len(one.variables)}, the plan gives {len(template.variables)}"
 
 
+def against_lines(plan: Plan, lines: Sequence[str]) -> Findings:
+    """A fallback line that the configuration does not have."""
+    if plan.fallback is not None and plan.fallback.line not in lines:
+        yield (*FALLBACK, "line"), f"no such line in the configuration{did_you_mean(plan.fallback.line, lines)}"
+
+
 def against_columns(plan: Plan, columns: Sequence[str], file: str) -> Findings:
     """Variables that no column of the candidates' file gives."""
     for place, template in places_of_templates(plan):
         for n, name in enumerate(template.variables):
             if name not in columns:
                 yield (*place, "variables", n), f"{file} has no column of this name{did_you_mean(name, columns)}"
+    for place, free_form in free_forms_of(plan):
+        for name in free_form.variables():
+            if name not in columns:
+                yield (*place, "text"), f"{file} has no column {name}{did_you_mean(name, columns)}"

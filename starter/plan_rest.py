@@ -7,6 +7,7 @@ from starter.mistakes import Place
 _TEMPLATE: dict[str, object] = {"name": "x", "language": "en"}
 _OPENING: dict[str, object] = {"template": _TEMPLATE, "flow": {}}
 _SILENCE: dict[str, object] = {"after": "1s"}
+_FALLBACK: dict[str, object] = {"line": "x", "opening": _OPENING, "silence": _SILENCE}
 _STAND_INS: dict[str, object] = {
     "name": "x",
     "language": "en",
@@ -16,6 +17,8 @@ _STAND_INS: dict[str, object] = {
     "follow_ups": {"on": "delivered", "template": _TEMPLATE},
     "on": "delivered",
     "silence": _SILENCE,
+    "fallback": _FALLBACK,
+    "line": "x",
     "after": "1s",
     "field": "x",
     "equals": "x",
@@ -28,7 +31,7 @@ _STAND_INS: dict[str, object] = {
 def rest_of(document: object, places: Iterable[Place]) -> tuple[object, set[Place]]:
     """The document with something harmless where it is wrong, and the places that were changed.
 
-    Parts that are judged by each other go together: a budget, a send window, a signal.
+    Parts that are judged by each other go together: a budget, a send window, a signal, a free text.
     """
     changed = {_whole(place) for place in places}
     for place in sorted(changed, key=str):
@@ -44,6 +47,8 @@ def touches(place: Place, changed: set[Place]) -> bool:
 def _whole(place: Place) -> Place:
     if place[:1] in (("budget",), ("send_window",)):
         return place[:1]
+    if "free_form" in place:
+        return place[: place.index("free_form") + 1]
     return place[:3] if place[:1] == ("follow_ups",) and place[2:3] == ("on",) else place
 
 

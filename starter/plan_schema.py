@@ -11,11 +11,11 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from domain import budgets, plans, windows
+from domain import budgets, free_form, plans, windows
 from domain.plans import Plan
 
 _DURATION = r"^(?=.)(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?$|^P"
-_SOURCES = (plans, budgets, windows)
+_SOURCES = (plans, budgets, windows, free_form)
 
 
 def plan_schema() -> str:

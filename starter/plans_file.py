@@ -9,11 +9,11 @@ from pydantic import TypeAdapter, ValidationError
 from domain.budgets import Price
 from domain.errors import BadInput, Mistake
 from domain.model import Findings, Place
-from domain.plans import Plan, TemplateRef
+from domain.plans import FALLBACK, Plan, TemplateRef
 from domain.templates import TemplateSpecification
 from runtime.yaml_source import YamlSource, field_name, read_yaml
 from starter.mistakes import choices_at, did_you_mean, findings
-from starter.plan_against import against_columns, against_templates, places_of_templates
+from starter.plan_against import against_columns, against_lines, against_templates, places_of_templates
 from starter.plan_rest import rest_of, touches
 
 _PRICES: TypeAdapter[tuple[Price, ...]] = TypeAdapter(tuple[Price, ...])
@@ -30,6 +30,8 @@ class Surroundings:
     columns: Sequence[str] | None = None
     candidates: str = ""
     """The file that has these columns."""
+    lines: Sequence[str] | None = None
+    """The lines of the configuration."""
 
 
 def load_plan(path: Path, surroundings: Surroundings | None = None) -> Plan:
@@ -77,6 +79,8 @@ class _Reading:
             yield from against_templates(plan, around.specifications)
         if around.columns is not None:
             yield from against_columns(plan, around.columns, around.candidates)
+        if around.lines is not None:
+            yield from against_lines(plan, around.lines)
 
     def _suggested(self, place: Place, text: str) -> str:
         """With the word that was probably meant, where only a few words may stand."""
@@ -119,9 +123,14 @@ def _read(value: object) -> tuple[Plan | None, list[tuple[Place, str]]]:
 
 
 def _contradictions(plan: Plan) -> Findings:
-    """One template, named twice, must be described alike: it is one message with one set of variables."""
+    """One template, named twice, must be described alike: it is one message with one set of variables.
+
+    On the fallback line it is another one, of another account.
+    """
     first: dict[tuple[str, str], TemplateRef] = {}
     for place, template in places_of_templates(plan):
+        if place[: len(FALLBACK)] == FALLBACK:
+            continue
         known = first.setdefault((template.name, template.language), template)
         if known != template:
             yield (

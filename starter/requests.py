@@ -5,9 +5,11 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from domain.engagements import Capabilities, EngagementRequest, Route, Timing
+from domain.engagements import Capabilities, EngagementRequest, FallbackRoute, Route, Timing
 from domain.errors import BadInput, Mistake
-from domain.plans import Condition, FlowRef, Plan, Signal, TemplateRef
+from domain.fitting import misfits, misfits_of_fallback, unnamed_flows, unpriced, without_value
+from domain.model import Findings
+from domain.plans import FALLBACK, Plan
 from domain.topology import Account, Line, Topology
 from starter.mistakes import did_you_mean
 from starter.phones import country_of, read_phone, spells_phone
@@ -41,16 +43,14 @@ class RequestCheck:
 
     def mistakes(self, request: EngagementRequest, now: datetime) -> tuple[Mistake, ...]:
         """Everything that is wrong; nothing when the engagement may be started."""
-        found = [*self._line_mistakes(request), *_candidate_mistakes(request, now), *_plan_mistakes(request.plan)]
-        if self._line(request) is not None:
-            found += _unheard_signals(request.plan, self.route(request).capabilities)
-        if self._line(request) is not None and _needs_ids(self.route(request).capabilities):
-            found += [
-                Mistake("missing: this provider knows templates by its own id", field=f"{place}.id")
-                for place, template in _templates(request.plan)
-                if not template.id
-            ]
-        return tuple(found)
+        here = (
+            unnamed_flows(request.plan)
+            if self._line(request) is None
+            else misfits(request.plan, self.route(request).capabilities)
+        )
+        wrong = (*here, *self._fallback_findings(request))
+        plan_mistakes = (Mistake(text, field=".".join(map(str, ("plan", *place)))) for place, text in wrong)
+        return (*self._line_mistakes(request), *_candidate_mistakes(request, now), *plan_mistakes)
 
     def route(self, request: EngagementRequest) -> Route:
         """Where a request is carried. Raises ``BadInput`` for a line that is not the tenant's."""
@@ -60,6 +60,27 @@ class RequestCheck:
             raise BadInput(self._line_mistakes(request))
         capabilities = self._capabilities_of(account.provider)
         return Route(account=account.slug, line=line.slug, provider=account.provider, capabilities=capabilities)
+
+    def fallback(self, request: EngagementRequest) -> FallbackRoute | None:
+        """Where a request may go over to, as its plan says. Raises ``BadInput`` for a line that is not the tenant's."""
+        planned = request.plan.fallback
+        if planned is None:
+            return None
+        there = request.model_copy(update={"line": planned.line})
+        return FallbackRoute(route=self.route(there), timing=self.timing(there))
+
+    def _fallback_findings(self, request: EngagementRequest) -> Findings:
+        planned = request.plan.fallback
+        if planned is None or self._topology.tenant(request.tenant) is None:
+            return
+        there = request.model_copy(update={"line": planned.line})
+        same = planned.line == request.line
+        if same:
+            yield (*FALLBACK, "line"), "is the line that the engagement begins on: name another one of the tenant's"
+        for mistake in self._line_mistakes(there):
+            yield (*FALLBACK, "line"), mistake.message
+        known = self._line(there) is not None and not same
+        yield from misfits_of_fallback(request.plan, self.route(there).capabilities if known else None)
 
     def zone(self, request: EngagementRequest, now: datetime) -> str:
         """The candidate's time zone, resolved once: by the profile, else by the number, else by the line."""
@@ -106,11 +127,6 @@ def fingerprints_of(request: EngagementRequest, keys: Fingerprints) -> dict[str,
     }
 
 
-def _needs_ids(capabilities: Capabilities) -> bool:
-    """A template that can be created is found by its name as well, since it has no id before."""
-    return capabilities.reads_templates_by_id and not capabilities.can_create_templates
-
-
 def _candidate_mistakes(request: EngagementRequest, now: datetime) -> list[Mistake]:
     candidate, found = request.candidate, []
     try:
@@ -131,57 +147,15 @@ def _candidate_mistakes(request: EngagementRequest, now: datetime) -> list[Mista
     if candidate.zone and not known_zone(candidate.zone):
         found.append(Mistake("not a time zone, as in Europe/Amsterdam", field="candidate.zone"))
     found += _unpriced(request.plan, candidate.phone)
-    for name in sorted(request.plan.variables()):
-        if not candidate.variables.get(name, "").strip():
-            near = did_you_mean(name, set(candidate.variables) - request.plan.variables())
-            text = f"no value, but a template of plan {request.plan.name} needs it{near}"
-            found.append(Mistake(text, field=f"candidate.variables.{name}"))
+    for name in without_value(request.plan, candidate.variables):
+        near = did_you_mean(name, set(candidate.variables) - request.plan.variables())
+        text = f"no value, but a template of plan {request.plan.name} needs it{near}"
+        found.append(Mistake(text, field=f"candidate.variables.{name}"))
     return found
-
-
-def _plan_mistakes(plan: Plan) -> list[Mistake]:
-    return [
-        Mistake("missing: name the flow that the candidate enters", field=f"{place}.id")
-        for place, flow in _flows(plan)
-        if not flow.id
-    ]
-
-
-def _unheard_signals(plan: Plan, capabilities: Capabilities) -> list[Mistake]:
-    """Follow-ups that would wait for what this line's provider never tells."""
-    starts = (Signal.FLOW_STARTED, Condition.FLOW_STARTED_NOT_FINISHED)
-    arrivals = (Signal.DELIVERED, Signal.READ, Condition.DELIVERED_NOT_READ)
-    silent: dict[Signal | Condition, str] = {}
-    if not capabilities.tells_starts:
-        silent |= dict.fromkeys(starts, "when a flow starts")
-    if not capabilities.tells_arrivals:
-        silent |= dict.fromkeys(arrivals, "what was delivered or read")
-    return [
-        Mistake(
-            f"can never be reached: this line's provider does not tell {silent[word]}", f"plan.follow_ups.{n}.{member}"
-        )
-        for n, follow_up in enumerate(plan.follow_ups)
-        for member, word in (("on", follow_up.on), ("when", follow_up.when))
-        if isinstance(word, Signal | Condition) and word in silent
-    ]
 
 
 def _unpriced(plan: Plan, phone: str) -> list[Mistake]:
     """Messages to this number's country that the plan's price table does not know."""
-    budget = plan.budget
-    if budget is None or budget.money is None:
-        return []
-    categories = {template.category for template in plan.templates() if template.category}
-    missing = sorted(c for c in categories if budget.price(c, country_of(phone)) is None)
+    missing = unpriced(plan, country_of(phone))
     text = "the plan's price table has no price for the country of this number: {}; add one, or one without a country"
     return [Mistake(text.format(", ".join(missing)), field="candidate.phone")] if missing else []
-
-
-def _templates(plan: Plan) -> list[tuple[str, TemplateRef]]:
-    ups = [(f"plan.follow_ups.{i}.template", up.template) for i, up in enumerate(plan.follow_ups)]
-    return [("plan.opening.template", plan.opening.template), *ups]
-
-
-def _flows(plan: Plan) -> list[tuple[str, FlowRef]]:
-    ups = [(f"plan.follow_ups.{i}.flow", up.flow) for i, up in enumerate(plan.follow_ups) if up.flow is not None]
-    return [("plan.opening.flow", plan.opening.flow), *ups]

@@ -11,9 +11,10 @@ from fastapi import Depends, FastAPI, Header, Path, Query, Request, params
 from fastapi.responses import Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from domain.calls import Command, CommandResult, MarkAnswered, ResolveSend
+from domain.calls import Command, CommandResult, MarkAnswered, MigratePlan, NewPlan, ResolveSend
 from domain.contacts import Candidate
 from domain.engagements import EngagementRequest, Timing
+from domain.migration import MigrationView
 from domain.model import JsonValue, Reference, Slug, Written
 from domain.plans import Plan
 from domain.topology import Role
@@ -77,6 +78,12 @@ class EngagementPost(Written):
     plan: Plan
     job: str = ""
     timing: Timing = Timing()
+
+
+class MigratePlanPost(MigratePlan):
+    """A later version of the plan. With ``dry_run`` nothing is done, and what it would mean is told."""
+
+    dry_run: bool = False
 
 
 def create_rest_app(
@@ -256,6 +263,18 @@ def _add_commands(app: FastAPI, service: Engagements, doors: _Doors) -> None:
     )
     async def mark_answered(reference: Ref, body: MarkAnswered, caller: operator) -> CommandResult:
         return await service.mark_answered(caller.tenant, reference, body)
+
+    @app.post(
+        "/v1/engagements/{reference}/migrate-plan",
+        summary="Go on by a later version of the plan, where what has happened allows it; `dry_run` only tells",
+        responses=_CONFLICT,
+    )
+    async def migrate_plan(reference: Ref, body: MigratePlanPost, caller: operator) -> CommandResult | MigrationView:
+        if body.dry_run:
+            new = NewPlan(plan=body.plan, from_version=body.from_version)
+            return await service.may_migrate(caller.tenant, reference, new)
+        command = MigratePlan.model_validate(body.model_dump(exclude={"dry_run"}))
+        return await service.migrate_plan(caller.tenant, reference, command)
 
     @app.post(
         "/v1/engagements/{reference}/resolve-send", summary="Settle a send of unknown outcome", responses=_CONFLICT

@@ -1,7 +1,7 @@
 """Start and operate engagements. The CLI and the REST routes call these functions and decide nothing themselves."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import structlog
 from pydantic import ValidationError
@@ -9,15 +9,16 @@ from temporalio.client import Client
 
 from domain import ids, names
 from domain.ats import AtsEvent, AtsStatus
-from domain.calls import Command, CommandResult, MarkAnswered, ResolveSend
+from domain.calls import Command, CommandResult, MarkAnswered, MigratePlan, NewPlan, ResolveSend
 from domain.contacts import phone_alias
 from domain.engagements import Engagement, EngagementRequest
 from domain.errors import BadInput, EngineUnavailable, Mistake, NotAllowed, NotFound, RapportError, StoreUnavailable
+from domain.migration import MigrationView
 from domain.outcomes import Decision
 from domain.sends import LedgerEntry
 from domain.snapshot import EngagementSnapshot
 from domain.topology import Topology
-from starter import trace
+from starter import story, trace
 from starter.engine import Engine, Live
 from starter.interface import PAGE_LIMIT
 from starter.phones import country_of
@@ -80,6 +81,7 @@ class EngagementService:
             job=request.job,
             plan=request.plan,
             route=self._check.route(request),
+            fallback=self._check.fallback(request),
             timing=self._check.timing(request),
             notify_ats=AtsEvent.CLOSED in self._told_of(request.tenant),
             ats_events=tuple(sorted(self._told_of(request.tenant) - {AtsEvent.CLOSED})),
@@ -205,6 +207,24 @@ class EngagementService:
         """End an engagement as COMPLETED with what a person says was answered. Raises like ``stop``."""
         return await self._command(tenant, reference, names.MARK_ANSWERED, command)
 
+    async def may_migrate(self, tenant: str, reference: str, new: NewPlan) -> MigrationView:
+        """Tell what going on by a new version of its plan would mean; changes nothing. Raises like ``stop``."""
+        row = await self._row(tenant, reference)
+        try:
+            return await self._engine.may_migrate(row.workflow_id, new)
+        except NotFound:
+            raise NotAllowed(await self._why_closed(tenant, reference, names.MIGRATE_PLAN)) from None
+
+    async def migrate_plan(self, tenant: str, reference: str, command: MigratePlan) -> CommandResult:
+        """Let it go on by a new version of its plan. Raises like ``stop``, with every reason against it."""
+        return await self._command(tenant, reference, names.MIGRATE_PLAN, command)
+
+    async def must_know(self, tenant: str, references: Sequence[str]) -> None:
+        """Raise ``NotFound`` when a tenant has not every one of these engagements."""
+        unknown = [reference for reference in references if await self._registry.get(tenant, reference) is None]
+        if unknown:
+            raise NotFound(f"tenant {tenant} has no engagement {', '.join(unknown)}")
+
     async def resolve_send(self, tenant: str, reference: str, command: ResolveSend) -> CommandResult:
         """Settle a send whose outcome is unknown. Raises like ``stop``, and ``BadInput`` for another's send key."""
         row = await self._row(tenant, reference)
@@ -223,7 +243,7 @@ class EngagementService:
     async def trace(self, tenant: str, reference: str) -> Trace:
         """Everything that happened: the decision log merged with Temporal's history, as far as each is still there.
 
-        Raises ``NotFound``.
+        With it the same as a story, in words for people. Raises ``NotFound``.
         """
         row = await self._row(tenant, reference)
         snapshot, note = await self._snapshot(row)
@@ -235,7 +255,13 @@ class EngagementService:
             history = await trace.from_history(events, self._engine.summary_of)
         except (NotFound, EngineUnavailable) as error:
             notes.append(f"Temporal's history is missing: {error}")
-        return Trace(workflow_id=row.workflow_id, entries=trace.merged(history, decisions), note="; ".join(notes))
+        told = story.tell(snapshot, history, datetime.now(UTC)) if snapshot is not None else None
+        return Trace(
+            workflow_id=row.workflow_id,
+            story=told,
+            entries=trace.merged(history, decisions),
+            note="; ".join(notes),
+        )
 
     async def _launch(self, workflow_id: str, engagement: Engagement) -> None:
         started = await self._engine.start(engagement)

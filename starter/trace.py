@@ -10,6 +10,9 @@ from temporalio.api.history.v1 import HistoryEvent
 from domain.outcomes import Decision
 from starter.views import TraceEntry, TraceSource
 
+TIMER_STARTED = "timer started"
+FOR = ", for "
+"""What stands between a timer's name and its length."""
 SummaryOf = Callable[[HistoryEvent], Awaitable[str]]
 """The summary that our code gave to an event; empty when it gave none."""
 
@@ -50,7 +53,7 @@ class _Reading:
         what, text = told
         seconds = event.event_time.seconds + event.event_time.nanos / 1e9
         at = datetime.fromtimestamp(seconds, UTC)
-        return TraceEntry(at=at, source=TraceSource.HISTORY, what=what, text=text)
+        return TraceEntry(at=at, source=TraceSource.HISTORY, what=what, text=text, until=_until(event, at))
 
     def _begun(self, event: HistoryEvent, summary: str) -> tuple[str, str] | None:
         match event.event_type:
@@ -63,7 +66,7 @@ class _Reading:
                 timer = event.timer_started_event_attributes
                 self._names[event.event_id] = summary or f"timer {timer.timer_id}"
                 lasts = timedelta(seconds=round(timer.start_to_fire_timeout.ToTimedelta().total_seconds()))
-                return "timer started", f"{self._names[event.event_id]}, for {lasts}"
+                return TIMER_STARTED, f"{self._names[event.event_id]}{FOR}{lasts}"
         return None
 
     def _ended(self, event: HistoryEvent) -> tuple[str, str] | None:
@@ -88,6 +91,12 @@ class _Reading:
 
     def _name(self, ended: "_EndOfActivity") -> str:
         return self._names.get(ended.scheduled_event_id, f"activity {ended.scheduled_event_id}")
+
+
+def _until(event: HistoryEvent, at: datetime) -> datetime | None:
+    if event.event_type != EventType.EVENT_TYPE_TIMER_STARTED:
+        return None
+    return at + event.timer_started_event_attributes.start_to_fire_timeout.ToTimedelta()
 
 
 class _EndOfActivity(Protocol):

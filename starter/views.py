@@ -67,12 +67,60 @@ class TraceEntry(Model):
     what: str
     text: str
     actor: str = ""
+    until: Instant | None = None
+    """When it ends by itself, of what waits."""
+
+
+class LineKind(StrEnum):
+    """What a line of a story is about; the word that stands before it."""
+
+    BEGUN = "begun"
+    DUE = "due"
+    SENT = "sent"
+    NOT_SENT = "not sent"
+    HEARD = "heard"
+    """What the provider told of a message of ours."""
+    CANDIDATE = "candidate"
+    WAITS = "waits"
+    GOES_ON = "goes on"
+    UNSURE = "unsure"
+    OPERATOR = "operator"
+    ATS = "ATS"
+    OUTCOME = "outcome"
+    QUIET = "quiet"
+    """Nothing happened for a while, and what was waited for meanwhile."""
+    NOTE = "note"
+
+
+class StoryLine(Model):
+    """One thing that happened, as a sentence. ``rule`` and ``technical`` are what the decision log says of it."""
+
+    at: Instant
+    kind: LineKind
+    text: str
+    rule: str = ""
+    technical: str = ""
+
+
+class Story(Model):
+    """What happened to one engagement and why, for readers who have never seen the product."""
+
+    reference: Reference
+    headline: str
+    because: str
+    facts: tuple[tuple[str, str], ...] = ()
+    """What is good to know before reading on: name and value."""
+    zone: str = ""
+    """The candidate's time zone; empty where it is not known."""
+    lines: tuple[StoryLine, ...] = ()
 
 
 class Trace(Model):
     """Everything that happened to an engagement, in order, as far as it is still known."""
 
     workflow_id: str
+    story: Story | None = None
+    """The same told to people; None where nothing is known that could be told."""
     entries: tuple[TraceEntry, ...]
     note: str = ""
     """What could not be read, and why."""

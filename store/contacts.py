@@ -64,6 +64,8 @@ class Contacts:
         Rules, in this order: ``no-consent``, ``opted-out``, ``already-busy``, which is ``queued`` and not decided where
         the plan waits for the other engagement to end. What cannot be checked is refused:
         ``not-registered`` without a row in the registry, ``unknown-contact`` without the contact.
+
+        One that goes over to another line is judged again for that line, and the registry moves it there when it may.
         """
         return await self._database.write(lambda connection: _admit(connection, request))
 
@@ -112,14 +114,19 @@ class Contacts:
 
     async def last_inbound(self, contact_id: str, line: str) -> datetime | None:
         """When the person last wrote to ``line``; None when never."""
-        wanted = select(contact_lines.c.last_inbound_at).where(
-            contact_lines.c.contact_id == contact_id, contact_lines.c.line == line
-        )
-        return await self._database.read(lambda connection: connection.execute(wanted).scalar_one_or_none())
+        return await self._database.read(lambda connection: last_inbound_within(connection, contact_id, line))
 
     async def open_engagements(self, contact_id: str, line: str | None = None) -> tuple[str, ...]:
         """Workflow ids of the person's engagements that are not closed, on one line or on all, oldest first."""
         return await self._database.read(lambda connection: open_engagements_within(connection, contact_id, line))
+
+
+def last_inbound_within(connection: Connection, contact_id: str, line: str) -> datetime | None:
+    """``Contacts.last_inbound`` inside a transaction."""
+    wanted = select(contact_lines.c.last_inbound_at).where(
+        contact_lines.c.contact_id == contact_id, contact_lines.c.line == line
+    )
+    return connection.execute(wanted).scalar_one_or_none()
 
 
 def record_inbound_within(connection: Connection, contact_id: str, line: str, at: datetime) -> None:
@@ -159,26 +166,28 @@ def _admit(connection: Connection, request: AdmissionRequest) -> Admission:
     # the contact is locked before anything is read: two engagements of one person are decided one after the other
     known = lock_contact(connection, request.contact_id) and not is_marked_within(connection, request.contact_id)
     row = connection.execute(
-        select(engagements.c.admission_rule, engagements.c.admission_reason).where(
+        select(engagements.c.admission_rule, engagements.c.admission_reason, engagements.c.line).where(
             engagements.c.workflow_id == request.workflow_id
         )
     ).one_or_none()
     if row is None:
         return _refused(NOT_REGISTERED, f"{request.workflow_id} is not in the registry: start it through the service")
-    if row.admission_rule is not None:
+    over = request.goes_over_to if row.line != request.line else None
+    if row.admission_rule is not None and over is None:
         return Admission(admitted=row.admission_rule == "", rule=row.admission_rule, reason=row.admission_reason or "")
     if known and request.consent is not None:
         record_consent_within(connection, request.contact_id, request.tenant, request.consent)
     answer = _judge(connection, request, known=known)
-    connection.execute(
-        update(engagements)
-        .where(engagements.c.workflow_id == request.workflow_id)
-        .values(
-            admission_rule=None if answer.queued else answer.rule,
-            admission_reason=answer.reason,
-            admitted_at=request.at if answer.admitted else None,
-        )
-    )
+    values: dict[str, object] = {
+        "admission_rule": None if answer.queued else answer.rule,
+        "admission_reason": answer.reason,
+        "admitted_at": request.at if answer.admitted else None,
+    }
+    if over is not None:  # it was admitted and still is; where it may not go over it stays where it is
+        values = {"line": request.line, "account": over.account, "provider": over.provider} if answer.admitted else {}
+    if values:
+        this = engagements.c.workflow_id == request.workflow_id
+        connection.execute(update(engagements).where(this).values(**values))
     return answer
 
 

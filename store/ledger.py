@@ -24,10 +24,11 @@ from domain.errors import (
     Scope,
     SendError,
 )
+from domain.free_form import MessageForm, form_at
 from domain.sends import LedgerEntry, LedgerState, Send, SendClaim, SendFailure, SendNames, SendReceipt
 from store.aliases import learn_within
 from store.caps import cap_refusal_within
-from store.contacts import OPTED_OUT, UNKNOWN_CONTACT
+from store.contacts import OPTED_OUT, UNKNOWN_CONTACT, last_inbound_within
 from store.database import Database, insert_new
 from store.erasure_tables import erasures
 from store.holds import refusal_within
@@ -188,8 +189,21 @@ def _claim(connection: Connection, send: Send, names: SendNames, now: datetime, 
         "left_at": now,
         "settled_at": None,
     }
+    form, inbound_at = _form(connection, send, now)
+    fresh |= {"form": form.value if form is not None else None, "inbound_at": inbound_at}
     _write(connection, send.key, _content(send) | _NOTHING_KNOWN | fresh)
-    return SendClaim(key=send.key, attempt=attempt, names=_names(row))
+    return SendClaim(key=send.key, attempt=attempt, names=_names(row), form=form, inbound_at=inbound_at)
+
+
+def _form(connection: Connection, send: Send, now: datetime) -> tuple[MessageForm | None, datetime | None]:
+    """How a send leaves that may leave without a template, and by which message of the person's; else nothing.
+
+    Chosen here, in the last transaction before the request: every earlier look may be hours old by now.
+    """
+    if send.free_form is None:
+        return None, None
+    inbound_at = last_inbound_within(connection, send.contact_id, send.line)
+    return form_at(inbound_at, now), inbound_at
 
 
 def _refusal(connection: Connection, send: Send, now: datetime) -> NotSent | None:
@@ -236,6 +250,7 @@ def _as_it_stands(row: RowMapping) -> SendClaim | SendError:
                 scope=Scope(row["scope"] or Scope.MESSAGE),
                 code=row["code"],
                 suppress=row["suppress"],
+                free_form=row["form"] == MessageForm.FREE_FORM,
             )
         case _:
             return OutcomeUnknown(
@@ -343,6 +358,8 @@ _NOTHING_KNOWN: Final[dict[str, object]] = {
     "code": "",
     "reason": "",
     "suppress": False,
+    "form": None,
+    "inbound_at": None,
 }
 """What a row holds of an attempt that has not ended."""
 
@@ -375,7 +392,8 @@ def _names(row: RowMapping) -> SendNames:
 
 
 def _receipt(row: RowMapping) -> SendReceipt:
-    return SendReceipt(reference=row["reference"], **{name: row[name] for name in _IDS})
+    ids = {name: row[name] for name in _IDS}
+    return SendReceipt(reference=row["reference"], **ids, form=row["form"], inbound_at=row["inbound_at"])
 
 
 def _entry(row: RowMapping) -> LedgerEntry:

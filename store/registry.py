@@ -120,6 +120,21 @@ class EngagementRegistry:
         rows = await self._database.read(lambda connection: connection.execute(wanted).mappings().all())
         return tuple(EngagementRow.model_validate(dict(row)) for row in rows)
 
+    async def not_admitted(self, contact_id: str) -> tuple[str, ...]:
+        """Workflow ids of open engagements of one person that wait to be admitted, oldest first."""
+        c = engagements.c
+        wanted = (
+            select(c.workflow_id)
+            .where(
+                c.contact_id == contact_id,
+                c.closed_at.is_(None),
+                c.admitted_at.is_(None),
+                c.admission_rule.is_(None),
+            )
+            .order_by(c.created_at, c.workflow_id)
+        )
+        return await self._database.read(lambda connection: tuple(connection.execute(wanted).scalars()))
+
     async def input_of(self, workflow_id: str) -> Engagement | None:
         """The input as it was registered; None when there is no such engagement or its input was not kept."""
         wanted = select(engagements.c.input).where(engagements.c.workflow_id == workflow_id)

@@ -197,6 +197,8 @@ sends = Table(
     _text("template"),
     _text("template_id"),
     _text("language"),
+    Column("form", String(16)),
+    Column("inbound_at", UtcDateTime),
     _text("run_id"),
     _text("message_id"),
     _text("session_id"),
@@ -219,7 +221,8 @@ sends = Table(
     Index(None, "thread_id", "account"),
 )
 """The send ledger, which is the correlation table too. Ids are empty while unknown and mean something per account.
-``claimed_at`` is when the workflow wanted it, ``left_at`` when its queue had let it through: caps count by that."""
+``claimed_at`` is when the workflow wanted it, ``left_at`` when its queue had let it through: caps count by that.
+``form`` is how it left, where it could leave without a template, ``inbound_at`` when the person had last written."""
 
 holds = Table(
     "holds",

@@ -45,7 +45,8 @@ class Calls:
     def send(self, send: Send, left: timedelta) -> ActivityHandle[SendReceipt]:
         """Begin a send; it can be recalled until a worker holds it, and after that it is awaited to its own ending."""
         name = names.TRIGGER_FLOW if send.flow is not None else names.SEND_MESSAGE
-        summary = f"{send.step} #{send.n}: send {send.template.name} ({send.template.language}) on {send.line}"
+        free = " or free text" if send.free_form is not None else ""
+        summary = f"{send.step} #{send.n}: send {send.template.name} ({send.template.language}){free} on {send.line}"
         options = send_options(self.timing, left)
         return _start(name, send, SendReceipt, _Door(sends_queue(send.line), options, summary))
 

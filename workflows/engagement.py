@@ -15,23 +15,28 @@ from domain.calls import (
     Command,
     CommandResult,
     EndConversation,
+    LineOfAccount,
     MarkAnswered,
+    MigratePlan,
+    NewPlan,
     ResolveSend,
     ThreadRequest,
 )
-from domain.contacts import ContactChange
+from domain.contacts import ContactChange, ContactFree
 from domain.engagements import Engagement
 from domain.events import ProviderEvents
 from domain.gates import GateDecision
+from domain.migration import MigrationView
 from domain.outcomes import EngagementOutcome, EngagementResult, Settlement
 from domain.sends import LedgerState
 from domain.snapshot import EngagementSnapshot
 from domain.state import EngagementState, Stage
+from workflows.falling_back import FallingBack
 from workflows.holding import Holding
 from workflows.listening import Listening
 from workflows.notices import Notices
 from workflows.progress import Progress
-from workflows.reconciling import OPENING
+from workflows.reconciling import FALLBACK_OPENING, OPENING
 from workflows.sending import Sending
 from workflows.steps import Step
 from workflows.story import snapshot
@@ -55,18 +60,26 @@ class EngagementWorkflow:
         self._holding = Holding(self._progress)
         self._sending = Sending(self._progress, self._holding)
         self._listening = Listening(self._progress, self._holding, self._sending)
+        self._falling_back = FallingBack(self._progress, self._holding, self._listening)
         self._notices = Notices(self._progress)
 
     @workflow.run
     async def run(self, engagement: Engagement, state: EngagementState | None = None) -> EngagementResult:
         """From admission to the final outcome."""
         self._notices.resume()
+        await self._carry()
+        while self._falling_back.is_due():
+            await self._falling_back.go_over()
+            await self._carry()
+        return await self._close()
+
+    async def _carry(self) -> None:
+        """Carry it on the line that it is on, until that has come to its end."""
         await self._admit()
         await self._ensure_template_approved()
         await self._open_thread()
         await self._trigger_flow()
         await self._await_outcome()
-        return await self._close()
 
     @workflow.signal(name=names.PROVIDER_EVENTS, description="What the provider's webhooks told, in batches")
     def provider_events(self, batch: ProviderEvents) -> None:
@@ -82,6 +95,11 @@ class EngagementWorkflow:
     def contact_changed(self, change: ContactChange) -> None:
         """Appends, decides nothing, never raises."""
         self._state.hear_contact_change(change)
+
+    @workflow.signal(name=names.CONTACT_FREE, description="Another engagement of this person is over")
+    def contact_free(self, free: ContactFree) -> None:
+        """Notes it, decides nothing, never raises."""
+        self._state.contact_free = True
 
     @workflow.update(name=names.STOP, description="End the engagement; nothing more is sent")
     def stop(self, command: Command) -> CommandResult:
@@ -157,10 +175,32 @@ class EngagementWorkflow:
     def _may_mark_answered(self, command: MarkAnswered) -> None:
         self._refuse_when_over(command)
 
+    @workflow.update(name=names.MIGRATE_PLAN, description="Go on by a later version of the plan")
+    def migrate_plan(self, command: MigratePlan) -> CommandResult:
+        """Change the plan here, so that nothing comes between the check and the change; ``run`` finds it changed."""
+        earlier = self._state.remembered(command.command_id)
+        if earlier is not None:
+            return earlier
+        moved = self._progress.migration(command.plan, command.from_version).carry_out(command)
+        return self._accept(names.MIGRATE_PLAN, command, moved)
+
+    @migrate_plan.validator
+    def _may_migrate_plan(self, command: MigratePlan) -> None:
+        self._refuse_when_over(command)
+        reasons = self._progress.migration(command.plan, command.from_version).reasons()
+        if reasons and self._state.remembered(command.command_id) is None:
+            raise _not_allowed("; ".join(reasons))
+
+    @workflow.query(name=names.MAY_MIGRATE, description="What going on by a later version of the plan would mean")
+    def may_migrate(self, new: NewPlan) -> MigrationView:
+        """Every reason against it, or what changes."""
+        return self._progress.migration(new.plan, new.from_version).view()
+
     @workflow.query(name=names.SNAPSHOT, description="Where the engagement stands")
     def snapshot(self) -> EngagementSnapshot:
         """Where the engagement stands."""
-        return snapshot(self._progress.engagement, self._state, self._progress.waiting_for, self._progress.until)
+        progress, plan = self._progress, self._state.plan or self._engagement.plan
+        return snapshot(progress.engagement, self._state, plan, progress.waiting_for, progress.until)
 
     @workflow.update(name=names.ATS_STATUS, description="What the tenant's system says became of the application")
     def ats_status(self, command: AtsStatus) -> CommandResult:
@@ -194,13 +234,22 @@ class EngagementWorkflow:
                 "admitted", f"plan {engagement.plan.name} v{engagement.plan.version} on {engagement.route.line}"
             )
         else:
-            opted_out = admission.rule == "opted-out"
+            self._refuse(admission)
+
+    def _refuse(self, admission: Admission) -> None:
+        """On the fallback line it ends as it would have without: there is no other line to go to."""
+        opted_out, went_over = admission.rule == "opted-out", self._state.went_over
+        if went_over is not None and not opted_out:
+            self._falling_back.end_as(went_over.instead_of, f"{went_over.line.line} was refused: {admission.reason}")
+        else:
             outcome = EngagementOutcome.OPTED_OUT if opted_out else EngagementOutcome.REFUSED
-            progress.settle(outcome, admission.rule, admission.reason)
+            self._progress.settle(outcome, admission.rule, admission.reason)
 
     async def _ask_admission(self) -> Admission:
-        engagement, progress = self._progress.engagement, self._progress
+        engagement, progress, route = self._progress.engagement, self._progress, self._progress.engagement.route
+        over = LineOfAccount(account=route.account, provider=route.provider) if self._state.went_over else None
         progress.show(Stage.ADMITTING, "consent, opt-outs and other engagements to be checked")
+        self._state.contact_free = False  # what is told while this is asked counts for the next time
         request = AdmissionRequest(
             workflow_id=workflow.info().workflow_id,
             tenant=engagement.tenant,
@@ -210,12 +259,13 @@ class EngagementWorkflow:
             consent=engagement.candidate.consent,
             exclusive_line=engagement.route.capabilities.one_live_run_per_thread,
             when_busy=engagement.plan.when_busy,
+            goes_over_to=over,
             at=progress.now,
         )
         return await progress.finish(progress.calls.admit(request), recall=False)
 
     async def _ensure_template_approved(self) -> None:
-        if not (self._progress.is_settled() or self._state.sends or self._state.thread):
+        if not (self._progress.is_settled() or self._state.sends_here or self._state.thread):
             await self._holding.ensure_template(self._opening())
 
     async def _open_thread(self) -> None:
@@ -245,7 +295,7 @@ class EngagementWorkflow:
             self._progress.settle(EngagementOutcome.HANDED_OVER, "thread-paused", reason)
 
     async def _trigger_flow(self) -> None:
-        record = self._state.send_of_step(OPENING)
+        record = self._state.send_of_step(self._opening().name)
         if not (
             self._progress.is_settled() or (record and record.state is LedgerState.SENT and not record.needs_record)
         ):
@@ -336,9 +386,10 @@ class EngagementWorkflow:
             workflow.continue_as_new(args=[self._engagement, self._state.carried()])
 
     def _opening(self) -> Step:
-        plan = self._progress.engagement.plan
-        expires = self._state.started_at + (plan.opening.expires or plan.step_expiry)
-        return Step(OPENING, plan.opening.template, plan.opening.flow, expires)
+        plan, went_over = self._progress.engagement.plan, self._state.went_over
+        name, since = (FALLBACK_OPENING, went_over.at) if went_over else (OPENING, self._state.started_at)
+        expires = since + (plan.opening.expires or plan.step_expiry)
+        return Step(name, plan.opening.template, plan.opening.flow, expires, free_form=plan.opening.free_form)
 
     def _result(self, settlement: Settlement) -> EngagementResult:
         return EngagementResult(
@@ -353,9 +404,9 @@ class EngagementWorkflow:
         return earlier or self._state.accept(name, command, text, workflow.now())
 
     def _refuse_when_over(self, command: Command) -> None:
-        if self._progress.is_settled() and self._state.remembered(command.command_id) is None:
-            settlement = self._state.settlement
-            raise _not_allowed(f"the engagement is over: {settlement.outcome if settlement else ''}")
+        settlement = self._state.settlement
+        if settlement is not None and self._state.remembered(command.command_id) is None:
+            raise _not_allowed(f"the engagement is over: {settlement.outcome}")
 
 
 def _not_allowed(text: str) -> ApplicationError:

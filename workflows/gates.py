@@ -116,7 +116,8 @@ class AtGates:
         run_id = state.unconfirmed_run
         if not run_id or progress.is_settled() or not self.exist():
             return
-        question = RunQuestion(account=progress.engagement.route.account, run_id=run_id, at=progress.now)
+        account = state.route_of_run(run_id, progress.engagement).account
+        question = RunQuestion(account=account, run_id=run_id, at=progress.now)
         why = "confirm the end that a webhook reported while held"
         with suppress(ActivityError):
             run = await progress.finish(progress.calls.check_flow_run(question, why))

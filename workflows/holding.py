@@ -183,7 +183,7 @@ class Holding:
         if failure.suppress:
             self._progress.settle(EngagementOutcome.OPTED_OUT, "suppressed", reason)
         elif failure.scope in (Scope.RECIPIENT, Scope.PAIR):
-            self._progress.settle(EngagementOutcome.UNREACHABLE, "recipient-rejected", reason)
+            self._progress.leave_or_settle(EngagementOutcome.UNREACHABLE, "recipient-rejected", reason)
         else:
             self._progress.settle(EngagementOutcome.MISCONFIGURED, "message-rejected", reason)
 
@@ -201,15 +201,23 @@ class Holding:
 
     async def queue(self, step: Step, reason: str, pause: timedelta) -> None:
         """Wait for another engagement of the person to end, as long as the step is worth sending."""
-        self._state.put_on_hold(self._progress.now, "queued", reason)
-        await self._hold_until(step, self._progress.now + pause, "another engagement of this person to end")
+        state, plan = self._state, self._state.plan
+        state.put_on_hold(self._progress.now, "queued", reason)
+        waiting_for = "another engagement of this person to end"
 
-    async def _hold_until(self, step: Step, end: datetime, waiting_for: str) -> None:
+        def is_to_be_asked_again() -> bool:
+            return state.contact_free or state.plan is not plan
+
+        await self._hold_until(step, self._progress.now + pause, waiting_for, is_to_be_asked_again)
+
+    async def _hold_until(
+        self, step: Step, end: datetime, waiting_for: str, also: Callable[[], bool] = lambda: False
+    ) -> None:
         """Rest while listening; past the step's expiry the engagement ends EXPIRED without a send."""
         progress = self._progress
         stop = earliest(end, step.expires, progress.ends_at) or end
-        while not progress.is_settled() and progress.now < stop:
-            await progress.wait(Stage.HELD, waiting_for, stop)
+        while not progress.is_settled() and not also() and progress.now < stop:
+            await progress.wait(Stage.HELD, waiting_for, stop, also)
             await self.gates.confirm_end()
         self.expire_if_due(step)
 
@@ -219,7 +227,9 @@ class Holding:
         if not progress.is_settled() and progress.now >= min(step.expires, progress.ends_at):
             held = f"held by {self._state.hold.rule}" if self._state.hold else "not sent"
             held = "paused" if self._state.pause is not None else held
-            progress.settle(
-                EngagementOutcome.EXPIRED, "expired", f"{step.name} was {held} until it was not worth sending"
-            )
+            reason = f"{step.name} was {held} until it was not worth sending"
+            if progress.going_over.expired_by_the_line():
+                progress.leave_or_settle(EngagementOutcome.EXPIRED, "expired", reason)
+            else:
+                progress.settle(EngagementOutcome.EXPIRED, "expired", reason)
         return progress.is_settled()

@@ -4,10 +4,12 @@ from domain.calls import EndConversation, RunQuestion
 from domain.events import FlowRunStatus
 from domain.following import Move, NextMove
 from domain.outcomes import EngagementOutcome
-from domain.plans import SilenceEnd
+from domain.plans import LastEnd
+from domain.sends import LedgerState
 from domain.state import SendRecord, Stage
 from workflows.holding import Holding
 from workflows.progress import Progress
+from workflows.reconciling import OPENINGS
 from workflows.sending import Sending
 from workflows.steps import Step
 
@@ -38,17 +40,30 @@ class Listening:
         if due.move is Move.FAILED_RUN:
             self._progress.reader().give_up_on_failed_run()
             return
+        if due.move is Move.TEMPLATE:
+            await self._leave_as_template()
+            return
         if due.move is Move.ANSWERED:
             reason = "the candidate answered, and the plan has no more to ask"
             self._progress.settle(EngagementOutcome.COMPLETED, "answered", reason)
             return
         if due.move is Move.FOLLOW_UP and self._skips(due.place):
             return
+        self._progress.acting_on = due.place
+        try:
+            await self._carry_out(due)
+        finally:
+            self._progress.acting_on = 0
+
+    async def _carry_out(self, due: NextMove) -> None:
+        plan = self._state.plan
         if due.move is Move.FOLLOW_UP and await self._sending.windows.wait(self._follow_up_step(due)):
             return  # what came while the window was closed is judged first
         await self._ask_before_judging()
         if self._progress.is_settled() or self._state.failed_run_since is not None:
             return
+        if self._state.plan is not plan:
+            return  # what is due, and when, is for the plan to say that it goes by now
         if self._state.pause is not None and self._progress.now < self._progress.ends_at:
             return  # paused while the provider was asked: the step is due again after the pause
         if due.move is Move.FOLLOW_UP:
@@ -71,7 +86,7 @@ class Listening:
 
     async def _check_run(self, run_id: str, why: str) -> None:
         progress = self._progress
-        account = progress.engagement.route.account
+        account = self._state.route_of_run(run_id, progress.engagement).account
         run = await self._holding.persist(
             lambda: progress.calls.check_flow_run(RunQuestion(account=account, run_id=run_id, at=progress.now), why),
             self._step_for("asking the provider"),
@@ -98,6 +113,7 @@ class Listening:
             its.template,
             its.flow,
             min(expires, progress.ends_at),
+            free_form=its.free_form,
             objection=lambda: self._progress.following.objection(due.place),
         )
 
@@ -107,7 +123,7 @@ class Listening:
             return
         if follow_up.flow is not None and progress.engagement.route.capabilities.one_live_run_per_thread:
             live = self._state.live_run()
-            if live is not None and not await self._end_run(live):
+            if live is not None and not await self.end_run(live):
                 return
         step = self._follow_up_step(due)
         progress.log("follow-up", f"{self._progress.following.cause(due.place)}: follow-up {due.place}")
@@ -115,23 +131,63 @@ class Listening:
         if not progress.is_settled():
             self._progress.following.finish(due.place, progress.now)
 
-    async def _end_run(self, live: SendRecord) -> bool:
-        """Cancel the live run so that a new one can start. False when it turned out to have ended well meanwhile."""
+    async def _leave_as_template(self) -> None:
+        """What left without a template did not arrive: its template leaves in its place, as long as it is worth it."""
+        progress, state, record = self._progress, self._state, self._state.failed_free_form()
+        if record is None:
+            return
+        record.state = LedgerState.REJECTED  # refused, only told later: it was not sent and costs nothing
+        plan = progress.engagement.plan
+        steps = {f"follow-up-{n}": n for n in range(1, len(plan.follow_ups) + 1)} | dict.fromkeys(OPENINGS, 0)
+        place = steps.get(record.step)
+        step = self._step_again(record, place) if place is not None else None
+        if place is None or step is None or step.expires <= progress.now:
+            progress.log("expired", f"{record.step}: its template is not worth sending any more")
+            state.needs_human = True
+            return
+        progress.log("template-follows", f"{step.name}: free text was not delivered; its template leaves")
+        progress.acting_on = place
+        try:
+            await self._sending.deliver(step)
+        finally:
+            progress.acting_on = 0
+
+    def _step_again(self, record: SendRecord, place: int) -> Step:
+        """The step of a send that did not arrive; its time runs from when it first was to leave."""
+        progress, plan = self._progress, self._progress.engagement.plan
+        its = plan.follow_ups[place - 1] if place else plan.opening
+        expires = min(record.since + (its.expires or plan.step_expiry), progress.ends_at)
+        return Step(
+            record.step,
+            its.template,
+            its.flow,
+            expires,
+            objection=lambda: progress.following.objection_again(place) if place else None,
+        )
+
+    async def end_run(self, live: SendRecord, *, refusal_is_answer: bool = False) -> bool:
+        """Cancel the live run so that a new one can start. False when it turned out to have ended well meanwhile.
+
+        With ``refusal_is_answer`` a provider that refuses has nothing to cancel.
+        """
         progress = self._progress
         live.cancelled_by_us = True
         request = EndConversation(
             account=progress.engagement.route.account, run_id=live.receipt.run_id, at=progress.now
         )
         ended = await self._holding.persist(
-            lambda: progress.calls.end_conversation(request), self._step_for("ending the earlier flow run")
+            lambda: progress.calls.end_conversation(request),
+            self._step_for("ending the earlier flow run"),
+            refusal_is_answer=refusal_is_answer,
         )
-        if ended is None or progress.is_settled():
+        if progress.is_settled() or (ended is None and not refusal_is_answer):
             return False
-        if ended.run_status is FlowRunStatus.FINISHED:
+        status = ended.run_status if ended is not None else None
+        if status is FlowRunStatus.FINISHED:
             live.cancelled_by_us = False
             await self._check_run(live.receipt.run_id, "the run finished before it could be cancelled")
             return False
-        live.advance_run(ended.run_status or FlowRunStatus.CANCELLED)
+        live.advance_run(status or FlowRunStatus.CANCELLED)
         return True
 
     def _judge_silence(self) -> None:
@@ -141,10 +197,11 @@ class Listening:
             if progress.engagement.route.capabilities.can_read_runs
             else "nothing came"
         )
-        if plan.silence.then is SilenceEnd.HAND_OVER:
-            progress.settle(EngagementOutcome.HANDED_OVER, "silence", f"no answer; {asked}; the plan hands over")
+        if plan.silence.end is LastEnd.HAND_OVER:
+            outcome, reason = EngagementOutcome.HANDED_OVER, f"no answer; {asked}; the plan hands over"
         else:
-            progress.settle(EngagementOutcome.NO_REPLY, "silence", f"no answer; {asked}")
+            outcome, reason = EngagementOutcome.NO_REPLY, f"no answer; {asked}"
+        progress.leave_or_settle(outcome, "silence", reason)
 
     def _step_for(self, name: str) -> Step:
         """A lookup outside any send may take until the engagement's end, and at least one step's time."""

@@ -13,8 +13,10 @@ from temporalio.workflow import ActivityHandle
 from domain.audit import AuditLine
 from domain.engagements import Engagement
 from domain.following import Following
+from domain.going_over import GoingOver
+from domain.migration import Migration
 from domain.outcomes import EngagementOutcome
-from domain.plans import TemplateRef
+from domain.plans import Plan, TemplateRef
 from domain.reading import Reader
 from domain.state import EngagementState, Stage, until
 from workflows import search_attributes as attributes
@@ -38,6 +40,8 @@ class Progress:
         self.calls = Calls(engagement.timing)
         self.waiting_for = ""
         self.until: datetime | None = None
+        self.acting_on = 0
+        """Place of the follow-up that is being prepared or sent; not carried, since no run ends in the midst of one."""
         self._asked: tuple[Stage, str, datetime | None] | None = None
         """What was last to be shown; while an operator's pause is in force that is shown in its place."""
 
@@ -64,8 +68,8 @@ class Progress:
         return template.model_copy(update={"id": found})
 
     def is_settled(self) -> bool:
-        """Whether the outcome is decided."""
-        return self.state.settlement is not None
+        """Whether there is nothing more to do on this line: the outcome is decided, or it goes on on another."""
+        return self.state.settlement is not None or self.state.leaving is not None
 
     @property
     def ends_at(self) -> datetime:
@@ -76,6 +80,11 @@ class Progress:
         """A reader for this instant."""
         return Reader(self.engagement, self.state, self.now, lambda: workflow.patched(MARKETING_APART))
 
+    def migration(self, plan: Plan, from_version: int | None) -> Migration:
+        """What going on by this plan would mean now."""
+        engagement, acting_on = self.engagement, self.acting_on
+        return Migration(engagement, self.state, plan, self.now, from_version=from_version, acting_on=acting_on)
+
     def log(self, rule: str, text: str) -> None:
         """Add a line to the decision log."""
         self.state.log(self.now, rule, text)
@@ -83,6 +92,16 @@ class Progress:
     def settle(self, outcome: EngagementOutcome, rule: str, reason: str) -> None:
         """Decide the outcome, unless it is decided."""
         self.state.settle(outcome=outcome, rule=rule, reason=reason, at=self.now)
+
+    @property
+    def going_over(self) -> GoingOver:
+        """The way to the fallback line of the plan as it is now."""
+        return GoingOver(self.engagement, self.state)
+
+    def leave_or_settle(self, outcome: EngagementOutcome, rule: str, reason: str) -> None:
+        """Nothing reached the candidate: go on on the fallback line where the plan has one, else end so."""
+        if not self.going_over.leave(outcome, rule, reason, self.now):
+            self.settle(outcome, rule, reason)
 
     async def wait(
         self, stage: Stage, waiting_for: str, end: datetime, also: Callable[[], bool] = lambda: False
@@ -149,6 +168,12 @@ class Progress:
         workflow.set_current_details(current_details(self.engagement, self.state, waiting_for, end))
         if stage in WAITS or workflow.info().typed_search_attributes.get(attributes.STAGE) == Stage.PAUSED.value:
             self._make_findable(stage, end)
+
+    def show_line(self) -> None:
+        """Make it findable by the line that it goes on by."""
+        route = self.engagement.route
+        line, provider = attributes.LINE.value_set(route.line), attributes.PROVIDER.value_set(route.provider)
+        workflow.upsert_search_attributes([line, provider])
 
     def _show_again_if_paused_or_resumed(self) -> None:
         is_shown = self.state.stage is Stage.PAUSED

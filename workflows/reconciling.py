@@ -10,7 +10,9 @@ from workflows.holding import Holding
 from workflows.progress import Progress
 from workflows.steps import Step
 
-OPENING = "opening"
+OPENING, FALLBACK_OPENING = "opening", "fallback-opening"
+OPENINGS = (OPENING, FALLBACK_OPENING)
+"""Steps without which there is nothing to wait for."""
 
 
 class Reconciling:
@@ -102,14 +104,14 @@ class Reconciling:
     async def _ask_person(self, record: SendRecord, step: Step) -> bool:
         progress, state = self._progress, self._state
         state.needs_human = True
-        end = min(step.expires, progress.ends_at) if step.name != OPENING else progress.ends_at
+        end = min(step.expires, progress.ends_at) if step.name not in OPENINGS else progress.ends_at
         while self._is_open(record) and not state.resend_wanted:
             await progress.wait(Stage.RECONCILING, f"a person to say whether {step.name} was sent", end)
             for resolution in [r for r in state.resolutions if r.send_key == record.key]:
                 await self._resolve(record, was_sent=resolution.was_sent, message_id=resolution.message_id)
             state.resolutions = [r for r in state.resolutions if r.send_key != record.key]
             if self._is_open(record) and progress.now >= end:
-                if step.name == OPENING:
+                if step.name in OPENINGS:
                     reason = "nobody could say whether the opening was sent, and nothing came back"
                     progress.settle(EngagementOutcome.EXPIRED, "outcome-unknown", reason)
                 progress.log("outcome-unknown", f"{step.name}: stays unknown")

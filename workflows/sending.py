@@ -1,11 +1,16 @@
 """Carries one step's send to a known ending: claim, request, and what each ending means."""
 
+from datetime import datetime
+
 from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
+from domain.errors import Scope
+from domain.following import form_in_words
+from domain.free_form import FreeFormMessage, MessageForm
 from domain.ids import engagement_workflow_id, send_key
 from domain.outcomes import EngagementOutcome
-from domain.sends import LedgerState, Send, SendFailure
+from domain.sends import LedgerState, Send, SendFailure, SendReceipt
 from domain.state import SendRecord, Stage
 from workflows.endings import SendEnding, failure_in, is_told_unknown, send_ending, was_recalled
 from workflows.holding import Holding
@@ -114,9 +119,18 @@ class Sending:
             await self._take_ending(record, step, error)
         else:
             self._state.release(progress.now, "the send left")
+            record.price = progress.following.price(step.template, receipt.form)
             self._state.mark_sent(record, receipt, progress.now)
             await self._holding.gates.passed()
-            progress.log("sent", f"{step.name} #{record.n}: {step.template.name} was taken by the provider")
+            progress.log("sent", f"{step.name} #{record.n}: {_in_words(step, receipt, progress.now)}")
+
+    def _free_form(self, record: SendRecord, step: Step) -> FreeFormMessage | None:
+        """What may leave in place of the template; nothing where that was tried for this step and did not arrive."""
+        tried = any(send.free_form_failed for send in self._state.sends if send.step == step.name)
+        record.free_form_offered = step.free_form is not None and not tried
+        if step.free_form is None or tried:
+            return None
+        return step.free_form.filled(self._progress.engagement.candidate.variables)
 
     def _request(self, record: SendRecord, step: Step) -> Send:
         engagement, now = self._progress.engagement, self._progress.now
@@ -136,6 +150,7 @@ class Sending:
             template=self._progress.with_id(step.template),
             parameters=tuple((name, variables.get(name, "")) for name in step.template.variables),
             flow=step.flow,
+            free_form=self._free_form(record, step),
             zone=engagement.zone,
             not_after=self.windows.closes_at(),
             at=now,
@@ -154,7 +169,10 @@ class Sending:
             case SendEnding.REJECTED:
                 record.state, record.needs_record = LedgerState.REJECTED, not failure.recorded
                 progress.log("rejected", f"{step.name}: the provider refused it ({failure.scope} {failure.code})")
-                if failure.scope.is_shared:
+                if failure.free_form and failure.scope is Scope.MESSAGE:
+                    record.free_form_failed = True
+                    progress.log("template-follows", f"{step.name}: free text was not taken; its template leaves")
+                elif failure.scope.is_shared:
                     if not await self._holding.wait_with_others(step, failure, error):
                         self._holding.hold_for(failure, needs_human=True)
                 else:
@@ -193,3 +211,10 @@ class Sending:
                 await self._holding.rest(step)
             case _:
                 self._progress.settle(EngagementOutcome.REFUSED, failure.code or "policy", failure.reason)
+
+
+def _in_words(step: Step, receipt: SendReceipt, now: datetime) -> str:
+    """What was taken, and where the plan left it open, why it was that."""
+    what = "free text" if receipt.form is MessageForm.FREE_FORM else step.template.name
+    why = form_in_words(receipt, now)
+    return f"{what} was taken by the provider{f'; {why}' if why else ''}"

@@ -4,11 +4,12 @@ from collections.abc import Callable
 from datetime import datetime
 
 from domain.following import Objection
+from domain.free_form import FreeForm
 from domain.plans import FlowRef, TemplateRef
 
 
 class Step:
-    """What is to be sent, and until when it is worth sending.
+    """What is to be sent, and until when it is worth sending: the template, or ``free_form`` in its place.
 
     ``objection`` is asked at the moment when it leaves: why it must not leave any more, None when it may.
     """
@@ -20,7 +21,8 @@ class Step:
         flow: FlowRef | None,
         expires: datetime,
         *,
+        free_form: FreeForm | None = None,
         objection: Callable[[], Objection | None] = lambda: None,
     ) -> None:
         self.name, self.template, self.flow, self.expires = name, template, flow, expires
-        self.objection = objection
+        self.free_form, self.objection = free_form, objection

@@ -4,9 +4,11 @@ from datetime import datetime
 
 from domain.engagements import Engagement
 from domain.following import Following
+from domain.free_form import MessageForm
 from domain.ids import engagement_workflow_id
-from domain.snapshot import EngagementSnapshot, HoldView, PauseView, SendView
-from domain.state import EngagementState
+from domain.plans import Plan
+from domain.snapshot import EngagementSnapshot, HoldView, PauseView, SendView, StepView
+from domain.state import EngagementState, SendRecord
 
 LAST_DECISIONS = 8
 
@@ -33,7 +35,7 @@ def current_details(engagement: Engagement, state: EngagementState, waiting_for:
     if state.sends:
         lines += ["", "| send | template | state | flow run | message | provider ids |", "|---|---|---|---|---|---|"]
         lines += [
-            f"| {s.step} #{s.n} | {s.template} | {s.state} | {s.run_status or ''} | {s.message_status or ''} |"
+            f"| {s.step} #{s.n} | {_said(s)} | {s.state} | {s.run_status or ''} | {s.message_status or ''} |"
             f" {' '.join(filter(None, (s.receipt.reference, s.receipt.run_id, s.receipt.message_id)))} |"
             for s in state.sends
         ]
@@ -52,16 +54,21 @@ def instant(at: datetime | None) -> str:
 
 
 def snapshot(
-    engagement: Engagement, state: EngagementState, waiting_for: str, end: datetime | None
+    engagement: Engagement, state: EngagementState, plan: Plan, waiting_for: str, end: datetime | None
 ) -> EngagementSnapshot:
-    """Where the engagement stands, as programs read it."""
+    """Where the engagement stands, as programs read it. ``plan`` is the whole one, of both lines."""
     hold, pause = state.hold, state.pause
     return EngagementSnapshot(
         workflow_id=engagement_workflow_id(engagement.tenant, engagement.reference),
         tenant=engagement.tenant,
         reference=engagement.reference,
         plan=engagement.plan.name,
+        plan_version=engagement.plan.version,
+        steps=_steps(plan, state),
+        zone=engagement.zone,
+        started_at=state.started_at,
         line=engagement.route.line,
+        provider=engagement.route.provider,
         stage=state.stage.value,
         hold=HoldView(rule=hold.rule, reason=hold.reason, since=hold.since, gate=hold.gate) if hold else None,
         pause=PauseView(actor=pause.actor, reason=pause.reason, since=pause.since) if pause else None,
@@ -73,6 +80,7 @@ def snapshot(
                 step=s.step,
                 n=s.n,
                 template=s.template,
+                form=s.receipt.form,
                 send_state=s.state,
                 flow_run_status=s.run_status,
                 message_status=s.message_status,
@@ -88,3 +96,20 @@ def snapshot(
         needs_human=state.needs_human,
         follow_ups_left=Following(engagement, state).left(),
     )
+
+
+def _steps(plan: Plan, state: EngagementState) -> tuple[StepView, ...]:
+    """What the plan may send: the opening, its follow-ups in their order, and what opens on the fallback line."""
+    its = {"opening": plan.opening} | {f"follow-up-{place}": one for place, one in enumerate(plan.follow_ups, 1)}
+    fallback = state.went_over.line if state.went_over is not None else plan.fallback
+    if fallback is not None:
+        its["fallback-opening"] = fallback.opening
+    return tuple(
+        StepView(name=name, template=one.template.name, language=one.template.language, with_flow=one.flow is not None)
+        for name, one in its.items()
+    )
+
+
+def _said(send: SendRecord) -> str:
+    """The template; where it left without one, that."""
+    return "free text" if send.receipt.form is MessageForm.FREE_FORM else send.template

@@ -84,9 +84,14 @@ class Windows:
             return
         state.put_on_hold(progress.now, rule, f"{step.name}: {reason}")
         stop = earliest(until, step.expires, progress.ends_at) or until
-        while not self._is_kept_back(step) and progress.now < stop:
+        plan = state.plan
+
+        def is_over() -> bool:  # another plan may have another window
+            return state.pause is not None or state.plan is not plan
+
+        while not self._is_kept_back(step) and not is_over() and progress.now < stop:
             waiting_for = "the send window to open" if rule == OUTSIDE_WINDOW else "the cap to free"
-            await progress.wait(Stage.HELD, waiting_for, stop, lambda: state.pause is not None)
+            await progress.wait(Stage.HELD, waiting_for, stop, is_over)
             await self._holding.gates.confirm_end()
         if state.pause is not None:
             state.release(progress.now, "paused")

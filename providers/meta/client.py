@@ -49,6 +49,7 @@ CAPABILITIES = Capabilities(
     one_live_run_per_thread=False,
     confirms_ends=False,
     tells_starts=False,
+    free_form_flows=True,
 )
 
 
@@ -152,6 +153,16 @@ class MetaClient:
         rules.refuse_if(mistakes, self._account, "send a flow message")
         wire = messages.interactive_message(message, names)
         return await self._sent("send a flow message", message.line, wire, names)
+
+    async def send_free_form(self, send: Send, names: SendNames) -> SendReceipt:
+        """Send the free form of ``send``: one POST of a text, or of a flow message where ``send`` has a Flow.
+
+        Outside the 24-hour window Meta refuses it (131047), at once or later as a failed status.
+        """
+        if send.flow is not None:
+            return await self.send_interactive_flow(messages.interactive_of(send), names)
+        rules.refuse_if(messages.free_text_mistakes(send, names), self._account, "send a text")
+        return await self._sent("send a text", send.line, messages.free_text(send, names), names)
 
     async def read_flow_run(self, _run_id: str) -> FlowRun:
         """Raises ``ProviderRejected``: Meta cannot be asked how a form stands."""

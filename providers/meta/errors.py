@@ -26,6 +26,9 @@ TEMPLATE_EXISTS = "100/2388024"
 MARKETING_STOPPED = "131050"
 """The person asked for no more marketing messages."""
 
+WINDOW_CLOSED = "131047"
+"""More than 24 hours have passed since the person last wrote: only a template may leave."""
+
 USAGE_HEADER = "x-business-use-case-usage"
 """On management calls: JSON whose ``estimated_time_to_regain_access`` counts minutes. Meta: Rate limits."""
 
@@ -108,7 +111,7 @@ TABLE: Mapping[str, Row] = {
     "131051": _rejected(Scope.MESSAGE, "the type of message is not supported", _OTHER),
     "131062": _rejected(Scope.MESSAGE, "the message cannot go to this kind of recipient id", _OTHER),
     "135000": _rejected(Scope.MESSAGE, "the request's parameters are not valid", _OTHER),
-    "131047": _rejected(Scope.MESSAGE, "the 24-hour window is closed: use a template", _OTHER),
+    WINDOW_CLOSED: _rejected(Scope.MESSAGE, "the 24-hour window is closed: use a template", _OTHER),
     "131026": _rejected(Scope.RECIPIENT, "undeliverable to this person", _OTHER),
     "130472": _rejected(Scope.RECIPIENT, "the person is in an experiment of Meta's", _OTHER),
     "130497": _rejected(Scope.RECIPIENT, "the account may not write to people in this country", _INTEGRITY),

@@ -2,6 +2,7 @@
 
 from enum import StrEnum
 
+from domain.free_form import has_emoji
 from domain.model import E164, JsonValue, Slug, Written
 from domain.sends import Send, SendNames
 from providers.meta import rules
@@ -98,7 +99,7 @@ def mistakes_in_interactive(message: InteractiveFlow, names: SendNames, settings
         *rules.length("interactive.footer.text", message.footer, rules.LONGEST_FOOTER, required=False),
         *rules.length(f"{at}.flow_cta", message.cta, rules.LONGEST_CTA),
     ]
-    if rules.has_emoji(message.cta):
+    if has_emoji(message.cta):
         found.append(f"{at}.flow_cta: holds an emoji")
     if bool(message.flow_id) == bool(message.flow_name):
         found.append(f"{at}: exactly one of flow_id and flow_name")
@@ -129,6 +130,31 @@ def interactive_message(message: InteractiveFlow, names: SendNames) -> dict[str,
         "action": {"name": "flow", "parameters": parameters},
     }
     return {**_envelope(message.address, names, "interactive"), "interactive": interactive}
+
+
+def free_text_mistakes(send: Send, names: SendNames) -> list[str]:
+    """Everything for which Meta would refuse a free text."""
+    text = send.free_form.text if send.free_form else ""
+    return [*_mistakes_in_names(names), *rules.length("text.body", text, rules.LONGEST_TEXT)]
+
+
+def free_text(send: Send, names: SendNames) -> dict[str, JsonValue]:
+    """A free text, for inside the 24-hour window only. Meta: Cloud API, text messages."""
+    return {**_envelope(send.address, names, "text"), "text": {"body": send.free_form.text if send.free_form else ""}}
+
+
+def interactive_of(send: Send) -> InteractiveFlow:
+    """The flow message that leaves in place of the template of ``send``: the same Flow, screen and data."""
+    free_form, flow, values = send.free_form, send.flow, dict(send.parameters)
+    return InteractiveFlow(
+        line=send.line,
+        address=send.address,
+        body=free_form.text if free_form else "",
+        cta=free_form.button if free_form else "",
+        flow_id=flow.id if flow else "",
+        screen=flow.screen if flow else "",
+        data={**flow.data, **{name: values[name] for name in flow.prefill if name in values}} or None if flow else None,
+    )
 
 
 def _envelope(address: E164, names: SendNames, kind: str) -> dict[str, JsonValue]:

@@ -2,12 +2,12 @@
 
 import json
 import re
-import unicodedata
 
 from domain.errors import ProviderRejected, Scope
 from domain.model import JsonValue
 
 LONGEST_BODY = 1024
+LONGEST_TEXT = 4096
 LONGEST_HEADER = 60
 LONGEST_FOOTER = 60
 LONGEST_BUTTON = 25
@@ -18,7 +18,6 @@ LONGEST_NAME = 512
 VARIABLE = re.compile(r"\{\{\s*([^{}\s]+)\s*\}\}")
 UNUSED_TOKEN = "unused"  # noqa: S105 - Meta's own default, which makes the replies of two people look alike
 
-_EMOJI_PARTS = frozenset("\ufe0f\u200d\u20e3")
 _FORMATTING = re.compile(r"[\n\r\t]| {5,}")
 
 
@@ -34,11 +33,6 @@ def length(field: str, text: str, most: int, *, required: bool = True) -> list[s
     if not text.strip():
         return [f"{field}: is empty"] if required or text else []
     return [f"{field}: {len(text)} characters, at most {most}"] if len(text) > most else []
-
-
-def has_emoji(text: str) -> bool:
-    """Whether a text holds an emoji, or a part of one."""
-    return any(unicodedata.category(c) == "So" or c in _EMOJI_PARTS or "\U0001f3fb" <= c <= "\U0001f3ff" for c in text)
 
 
 def parameter(field: str, value: str) -> list[str]:

@@ -26,7 +26,7 @@ from domain.events import (
 )
 from domain.model import JsonValue
 from providers.meta import inbound, mapping
-from providers.meta.errors import MARKETING_STOPPED, codes_of, is_recipient_fault
+from providers.meta.errors import MARKETING_STOPPED, WINDOW_CLOSED, codes_of, is_recipient_fault
 from providers.meta.schemas import (
     Change,
     Entry,
@@ -179,6 +179,7 @@ class MetaWebhookReader:
                 raw_status=word[:60],
                 codes=codes,
                 recipient_fault=is_recipient_fault(told.errors),
+                window_closed=WINDOW_CLOSED in codes,
             )
         yield ProviderEvent(key=stable_key(*key), occurred_at=at, ties=ties, sender=whom, body=body)
         if MARKETING_STOPPED in codes:

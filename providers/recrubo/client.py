@@ -154,6 +154,21 @@ class RecruboClient:
         message_id = await self._sent(request, "the message's id")
         return self._receipt(send, names).model_copy(update={"message_id": message_id})
 
+    async def send_free_form(self, send: Send, names: SendNames) -> SendReceipt:
+        """Send the text of ``send`` into its thread: one POST. Accepted is not sent: outside the window it fails later.
+
+        A flow starts by a template alone on WhatsApp, so a send with one is refused here.
+        """
+        self._refuse_if(mapping.missing_in_text(send))
+        attributes: dict[str, JsonValue] = {
+            "sendBy": self._settings.sent_by,
+            "messageThreadId": send.thread_id,
+            "payload": mapping.text_message(send),
+        }
+        request = Request("send a text", "POST", "/messages", body=document("messages", attributes))
+        message_id = await self._sent(request, "the message's id")
+        return self._receipt(send, names).model_copy(update={"message_id": message_id})
+
     async def read_flow_run(self, run_id: str) -> FlowRun:
         """How a run stands now."""
         run = await self._find_run(run_id)

@@ -18,6 +18,9 @@ TEMPLATE_EXISTS = "100/2388024"
 MARKETING_STOPPED = "131050"
 """Meta: the user asked for no more marketing messages."""
 
+WINDOW_CLOSED = "131047"
+"""Meta: more than 24 hours have passed since the person last wrote, so only a template may leave."""
+
 RECIPIENT_CODES = frozenset({"131026", "130472", "130497", "131030", "137000", "131049", MARKETING_STOPPED})
 """Meta's codes that concern the recipient and nobody else. Meta: Error codes; classes are ours (A-M4)."""
 
@@ -64,6 +67,15 @@ def is_recipient_fault(codes: tuple[str, ...]) -> bool:
     """Whether a failed delivery is the recipient's: yes unless a code of Meta's says otherwise."""
     numbers = [code for code in codes if code.isdigit()]
     return not numbers or any(code in RECIPIENT_CODES for code in numbers)
+
+
+def is_window_closed(codes: tuple[str, ...]) -> bool:
+    """Whether a text that failed did so because the 24 hours are over: by Meta's code, or where no code is told.
+
+    Recrubo takes a text outside the window too, and lets it fail. Recrubo: messages.
+    """
+    numbers = [code for code in codes if code.isdigit()]
+    return not numbers or WINDOW_CLOSED in numbers
 
 
 def stops_marketing(body: MessageStatusChanged) -> bool:

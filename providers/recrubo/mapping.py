@@ -143,3 +143,18 @@ def template_message(send: Send) -> dict[str, JsonValue]:
     parameters: list[JsonValue] = [{"type": "text", "text": value} for _, value in send.parameters]
     components: list[JsonValue] = [{"type": "body", "parameters": parameters}] if parameters else []
     return {"type": "template", "template": {"id": send.template.id, "components": components}}
+
+
+def missing_in_text(send: Send) -> list[str]:
+    """The members without which Recrubo would refuse a text."""
+    missing = [] if send.thread_id else ["messageThreadId: the thread is not open"]
+    if send.flow is not None:
+        missing.append("flowId: a flow starts by a template alone")
+    if send.free_form is None or not send.free_form.text.strip():
+        missing.append("payload.text.value: is empty")
+    return missing
+
+
+def text_message(send: Send) -> dict[str, JsonValue]:
+    """The free text of a send as a message."""
+    return {"type": "text", "text": {"value": send.free_form.text if send.free_form else ""}}

@@ -27,7 +27,7 @@ from domain.events import (
 )
 from domain.model import JsonValue
 from providers.recrubo import mapping
-from providers.recrubo.errors import delivery_codes, is_recipient_fault, stops_marketing
+from providers.recrubo.errors import delivery_codes, is_recipient_fault, is_window_closed, stops_marketing
 from providers.recrubo.schemas import MessageAttributes, Notification, Resource, RunAttributes, TemplateAttributes
 from providers.recrubo.settings import RecruboSettings
 from providers.webhooks import is_one_of, usable_secrets
@@ -148,11 +148,13 @@ class RecruboWebhookReader:
     @staticmethod
     def _status_body(message: MessageAttributes, status: MessageStatus) -> MessageStatusChanged:
         codes = delivery_codes(message.error_messages) if status is MessageStatus.FAILED else ()
+        is_text = message.payload.type == "text"
         return MessageStatusChanged(
             message_status=status,
             raw_status=message.delivery_status[:60],
             codes=codes,
             recipient_fault=is_recipient_fault(codes),
+            window_closed=status is MessageStatus.FAILED and is_text and is_window_closed(codes),
         )
 
     def _template(self, event: str, resource: Resource) -> ProviderEvent:

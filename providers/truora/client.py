@@ -163,6 +163,10 @@ class TruoraClient:
         self._refuse_if([*wrong, *self._line_mistakes(send, known)], "send a message")
         return await self._sent("send a message", send, names, "")
 
+    async def send_free_form(self, _send: Send, _names: SendNames) -> SendReceipt:
+        """Raises ``ProviderRejected``: only outbounds leave through the API."""
+        raise self._not_offered("send a text", "the API sends outbounds only")
+
     async def read_flow_run(self, run_id: str) -> FlowRun:
         """How a process stands, where reading is switched on (A-T12); its answers come by webhook only.
 

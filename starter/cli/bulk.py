@@ -1,7 +1,7 @@
 """A command for many engagements: shown first, then carried out with ``--yes``, gone on with by ``--bulk-id``."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated
 
@@ -13,7 +13,7 @@ from rich.text import Text
 
 from domain.calls import Command
 from domain.model import Model, Reference
-from starter.bulk import BulkReport, BulkResult, BulkRow, which_of
+from starter.bulk import BulkReport, BulkResult, BulkRow, BulkService, which_of
 from starter.cli import output
 from starter.cli.errors import ExitCode
 from starter.cli.session import sessions
@@ -55,36 +55,84 @@ def give_many(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Show whom a command is for or, with ``yes``, give it to them. Ends with 5 when not everybody was reached."""
+    """Show whom a command is for or, with ``yes``, give it to them.
 
-    async def run() -> DryRun | BulkReport:
+    Ends with 5 when not everybody was reached, and with 1 when it was broken off by hand; both tell what was done.
+    """
+
+    async def run() -> DryRun | tuple[BulkReport, ExitCode]:
         async with sessions(context)() as session:
-            which = which_of(session.tenant(tenant), where)
-            references = await session.at_bulk().find(which)
+            which, many = which_of(session.tenant(tenant), where), session.at_bulk()
+            references = await many.find(which)
             if not yes:
                 return DryRun(command=name, references=references)
-            with _progress(name, len(references)) as on_row:
-                return await session.at_bulk().carry_out(name, which.tenant, references, command, on_row)
+            report, code = await give_to(many, name, which.tenant, references, command)
+            if report.is_finished:
+                _tell_of_later(len(set(await many.find(which)) - set(references)), report)
+            return report, code
 
-    report = asyncio.run(run())
-    if as_json:
-        output.print_json(report)
-    elif isinstance(report, DryRun):
-        _print_dry_run(report)
+    done = asyncio.run(run())
+    if not isinstance(done, DryRun):
+        tell(*done, as_json=as_json, again=f"the same command with --bulk-id {command.command_id}")
+    elif as_json:
+        output.print_json(done)
     else:
-        _print(report)
-    if isinstance(report, BulkReport) and not report.is_finished:
-        raise typer.Exit(ExitCode.UNAVAILABLE)
+        _print_dry_run(done)
+
+
+async def give_to(
+    many: BulkService, name: str, tenant: str, references: tuple[Reference, ...], command: Command
+) -> tuple[BulkReport, ExitCode]:
+    """Give a command to each of these, with progress: what it came to, and how to end when somebody was not reached."""
+    reached: list[BulkRow] = []
+    with _progress(name, len(references), reached) as on_row:
+        try:
+            return await many.carry_out(name, tenant, references, command, on_row), ExitCode.UNAVAILABLE
+        except asyncio.CancelledError:  # by hand: nobody else cancels it
+            return _broken_off(name, command, references, reached), ExitCode.FAILED
+
+
+def tell(report: BulkReport, code: ExitCode, *, as_json: bool, again: str) -> None:
+    """Print what was done, and end with ``code`` when not everybody was reached; ``again`` is how to go on then."""
+    output.print_json(report) if as_json else _print(report)
+    if not report.is_finished:
+        _say(f"go on: {again}; nothing is done twice")
+        raise typer.Exit(code)
+
+
+def _broken_off(
+    name: str, command: Command, references: tuple[Reference, ...], reached: Sequence[BulkRow]
+) -> BulkReport:
+    """What a bulk came to that was broken off: those that it did not come to were not tried."""
+    known = {row.reference: row for row in reached}
+    rows = (known.get(one, BulkRow(reference=one, result=BulkResult.NOT_TRIED)) for one in references)
+    return BulkReport(bulk_id=command.command_id, command=name, rows=tuple(rows))
+
+
+def _tell_of_later(count: int, report: BulkReport) -> None:
+    """Temporal's list is a moment behind, and others start meanwhile."""
+    if count:
+        _say(f"{count} more are found by now: the same command with --bulk-id {report.bulk_id} reaches them too")
+
+
+def _say(text: str) -> None:
+    """On the side, so that what is printed as JSON stays JSON."""
+    Console(stderr=True, highlight=False, soft_wrap=True).print(Text(text, style="yellow"))
 
 
 @contextmanager
-def _progress(name: str, total: int) -> Iterator[Callable[[BulkRow], None]]:
-    """A bar on standard error, on a terminal."""
+def _progress(name: str, total: int, reached: list[BulkRow]) -> Iterator[Callable[[BulkRow], None]]:
+    """A bar on standard error, on a terminal; whoever was reached is written down."""
     console = Console(stderr=True)
     columns = (TextColumn(name), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=total < 2 or not console.is_terminal) as bar:
         task = bar.add_task(name, total=total)
-        yield lambda _row: bar.advance(task)
+
+        def on_row(row: BulkRow) -> None:
+            reached.append(row)
+            bar.advance(task)
+
+        yield on_row
 
 
 def _print_dry_run(found: DryRun) -> None:
@@ -110,6 +158,3 @@ def _print(report: BulkReport) -> None:
         console.print(table)
     counts = [f"{report.count(result)} {result.value}" for result in BulkResult if report.count(result)]
     console.print(Text(", ".join(counts) or "there were none", style="bold"))
-    if not report.is_finished:
-        text = f"go on: the same command with --bulk-id {report.bulk_id}; nothing is done twice"
-        console.print(Text(text, style="yellow"))

@@ -40,7 +40,7 @@ COMMANDS: dict[str, Listed] = {
     "sandbox": Listed("starter.cli.run.sandbox", "sandbox", "Simulate the providers, candidates included.", _RUN),
     "dev-server": Listed("starter.cli.run.dev_server", "dev_server", "Run a Temporal server on this machine.", _RUN),
     "demo": Listed("starter.cli.demo", "run_demo", "Run everything here and carry engagements through.", _RUN),
-    "plan": Listed("starter.cli.plans", "app", "Check plan files.", _SET_UP),
+    "plan": Listed("starter.cli.plans", "app", "Check plans; move open engagements to a new version.", _SET_UP),
     "deploy": Listed("starter.cli.deploy", "app", "Say which release of the workers gets the work.", _SET_UP),
     "migrate": Listed("starter.cli.run.migrate", "migrate", "Bring the store up to this release.", _SET_UP),
     "keys": Listed("starter.cli.keys", "app", "See what each master key holds; rotate.", _SET_UP),

@@ -161,8 +161,13 @@ def print_trace(trace: Trace) -> None:
         text = f"{entry.text} (by {entry.actor})" if entry.actor else entry.text
         table.add_row(Text(instant(entry.at), style="dim"), Text(entry.what, style=style), Text(text, style=style))
     console.print(table)
-    if trace.note:
-        console.print(Text(trace.note, style="yellow"))
+    print_note(trace.note)
+
+
+def print_note(note: str) -> None:
+    """What could not be read, and why; nothing where there is nothing to say."""
+    if note:
+        screen().print(Text(note, style="yellow"))
 
 
 def print_sends(entries: Sequence[LedgerEntry], none: str) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from starter.cli import output
+from starter.cli import output, stories
 from starter.cli.output import Json, TenantOption
 from starter.cli.session import sessions
 from starter.interface import PAGE_LIMIT
@@ -58,13 +58,31 @@ def show(
     asyncio.run(run())
 
 
-def trace(context: typer.Context, reference: Reference, *, tenant: TenantOption = None, as_json: Json = False) -> None:
-    """Tell everything that happened to an engagement, and why."""
+def trace(
+    context: typer.Context,
+    reference: Reference,
+    *,
+    tenant: TenantOption = None,
+    technical: Annotated[
+        bool, typer.Option("--technical", help="Print rules, ids and Temporal's history instead of the story.")
+    ] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the story as Markdown, for a report.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Tell what happened to an engagement and why: what was sent, what was not, what was waited for."""
 
     async def run() -> None:
         async with sessions(context)() as session:
             told = await session.service.trace(session.tenant(tenant), reference)
-        output.print_json(told) if as_json else output.print_trace(told)
+        if as_json:
+            output.print_json(told)
+        elif markdown and told.story is not None:
+            typer.echo(stories.as_markdown(told.story))
+        elif technical or told.story is None:
+            output.print_trace(told)
+        else:
+            stories.print_story(told.story)
+            output.print_note(told.note)
 
     asyncio.run(run())
 

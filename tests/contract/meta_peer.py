@@ -14,6 +14,7 @@ from contextlib import contextmanager
 import httpx
 from pydantic import JsonValue, SecretStr
 from pywa.client import WhatsApp
+from pywa.errors import ReEngagementMessage
 from pywa.handlers import (
     CallbackButtonHandler,
     CallbackSelectionHandler,
@@ -196,6 +197,7 @@ def _meaning(update: BaseUpdate, *, recipient_fault: bool) -> tuple[Ties, EventB
                 raw_status=update.status.value,
                 codes=(str(update.error.code),) if update.error is not None else (),
                 recipient_fault=recipient_fault,
+                window_closed=isinstance(update.error, ReEngagementMessage),
             )
             return Ties(reference=update.tracker or "", message_id=update.id), told
         case FlowCompletion():

@@ -331,7 +331,12 @@ async def test_what_meta_has_no_call_for_is_refused_and_never_read_as_nothing_se
 async def test_what_a_client_cannot_do_is_told_as_data() -> None:
     can = Bench().client.capabilities
 
-    assert {name for name, value in can.model_dump().items() if value} == {"can_create_templates", "free_form_window"}
+    assert {name for name, value in can.model_dump().items() if value} == {
+        "can_create_templates",
+        "free_form_window",
+        "free_form_flows",
+        "tells_arrivals",
+    }
 
 
 async def test_sends_of_one_client_may_overlap() -> None:

@@ -335,7 +335,7 @@ async def test_what_truora_does_not_offer_is_refused_and_never_reads_as_nothing_
 def test_the_capabilities_say_what_truora_cannot_do() -> None:
     can = Bench().client.capabilities
 
-    assert [name for name, able in can.model_dump().items() if able] == ["reads_templates_by_id"]
+    assert [name for name, able in can.model_dump().items() if able] == ["reads_templates_by_id", "tells_starts"]
 
 
 READING = TruoraSettings.model_validate({"process_url": PROCESS_URL})

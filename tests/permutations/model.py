@@ -105,10 +105,21 @@ class Model:
                 one.troubles.append(action.taken)
 
     def _place(self, row: Row) -> None:
+        over = self._over(row.fact) if not row.final else []
+        if over:
+            row.state, row.owner = "late", over[0] if len(over) == 1 else None
+            return
         home, final = self._home(row.fact, weak=not row.final)
         row.final = row.final or final
         if home is not None:
             row.state, row.owner = "pending", home
+
+    def _over(self, fact: Fact) -> list[int]:
+        """The engagements that a status on a thread can be about, when all of them are closed."""
+        if fact.tie is not Tie.PERSON or fact.kind is Kind.TEXT:
+            return []
+        near = self._neighbours(fact, self.engagements[fact.owner].claimed or 0)
+        return near if all(self.engagements[n].closed for n in near) else []
 
     def _home(self, fact: Fact, *, weak: bool) -> tuple[int | None, bool]:
         """Where a fact belongs as far as can be known now, and whether it is undecidable for weak ties for good."""

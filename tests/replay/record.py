@@ -1,10 +1,12 @@
 """Records the histories that replay tests judge new code by: ``python -m tests.replay.record RELEASE``.
 
-Old ones are kept: engagements that began under them may still be open.
+Old ones are kept: engagements that began under them may still be open. What the golden stories are told from is kept
+with them, as it is (``python -m tests.stories.record`` records that anew).
 """
 
 import asyncio
 import re
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -22,6 +24,8 @@ from tests.workflow.stage import open_stage
 from workflows import search_attributes
 
 HISTORIES = Path(__file__).parent / "histories"
+STORIES = Path(__file__).parents[1] / "stories" / "histories"
+STORY = "story-"
 GATE = "gate"
 """What stands at the end of the name of a gate's history."""
 
@@ -48,6 +52,8 @@ async def record(release: str) -> None:
             for kept, history in histories.items():
                 (folder / f"{kept}.json").write_text(history.to_json() + "\n")
                 sys.stdout.write(f"{kept}: {len(history.events)} events\n")
+    for story in sorted(STORIES.glob("*.json")):
+        shutil.copy(story, folder / f"{STORY}{story.name}")
 
 
 def gates_of(snapshot: EngagementSnapshot) -> set[str]:

@@ -53,6 +53,8 @@ class ScriptedProvider:
     """
 
     capabilities: Capabilities = THREADED
+    ids: str = ""
+    """What its ids begin with, so that those of two providers differ."""
     send_endings: list[Ending] = field(default_factory=list)
     lost_without_effect: bool = False
     templates: list[TemplateStatus | TemplateReading | Exception] = field(default_factory=list)
@@ -105,11 +107,11 @@ class ScriptedProvider:
     async def open_thread(self, address: str) -> MessageThread:
         self.requests.append("open_thread")
         await _held_up(self.pause_at.get("open_thread"))
-        return MessageThread(thread_id="thread-1")
+        return MessageThread(thread_id=f"{self.ids}thread-1")
 
     async def trigger_flow(self, send: Send, names: SendNames) -> SendReceipt:
         self.requests.append("trigger_flow")
-        run_id = f"run-{len(self.runs) + 1}"
+        run_id = f"{self.ids}run-{len(self.runs) + 1}"
         self.on_send(send, names)
         await _held_up(self.pause_before)
         receipt = self._effect(send, SendReceipt(reference=names.reference, run_id=run_id), names)
@@ -119,7 +121,13 @@ class ScriptedProvider:
     async def send_message(self, send: Send, names: SendNames) -> SendReceipt:
         self.requests.append("send_message")
         await _held_up(self.pause_message)
-        return self._effect(send, SendReceipt(message_id=f"message-{len(self.effects) + 1}"), names)
+        return self._effect(send, SendReceipt(message_id=f"{self.ids}message-{len(self.effects) + 1}"), names)
+
+    async def send_free_form(self, send: Send, names: SendNames) -> SendReceipt:
+        self.requests.append("send_free_form")
+        self.on_send(send, names)
+        receipt = SendReceipt(reference=names.reference, message_id=f"{self.ids}message-{len(self.effects) + 1}")
+        return self._effect(send, receipt, names)
 
     async def read_flow_run(self, run_id: str) -> FlowRun:
         self.requests.append("read_flow_run")
@@ -183,12 +191,13 @@ async def _held_up(pause: tuple[asyncio.Event, asyncio.Event] | None) -> None:
 
 @dataclass
 class OneAccount:
-    """The accounts of a worker that has one."""
+    """The accounts of a worker that has one, unless a test gives it others."""
 
     only: ScriptedProvider
+    others: dict[str, ScriptedProvider] = field(default_factory=dict)
 
     def provider(self, account: str) -> ScriptedProvider:
-        return self.only
+        return self.others.get(account, self.only)
 
 
 @dataclass

@@ -137,6 +137,7 @@ class Stage:
     line: str
     workers: Workers
     topology: Topology
+    accounts: OneAccount
     caps: dict[str, Caps]
     """What the worker reads at each send, by tenant: a test may change it."""
     played: list[Handle] = field(default_factory=list)
@@ -227,10 +228,11 @@ async def open_stage(
         stores = await stack.enter_async_context(Stores.open(url, KeyRing.generate()))
         ats = HeardNotices()
         caps: dict[str, Caps] = {}
-        workers = Workers(skipper.client, stores, OneAccount(provider), ats, WorkerSettings(), specifications, caps)
+        accounts = OneAccount(provider)
+        workers = Workers(skipper.client, stores, accounts, ats, WorkerSettings(), specifications, caps)
         if engagements:
             await stack.enter_async_context(workers.polling(topology))
         else:
             await stack.enter_async_context(workers.line(line, line_rate))
             await stack.enter_async_context(workers.lookups(line, 10_000))
-        yield Stage(skipper, stores, provider, ats, Calendar(skipper), line, workers, topology, caps)
+        yield Stage(skipper, stores, provider, ats, Calendar(skipper), line, workers, topology, accounts, caps)

@@ -8,7 +8,7 @@ from temporalio.client import WorkflowUpdateFailedError
 
 from domain import names
 from domain.ats import AtsEvent, AtsStatus, AtsWord, NoticeState
-from domain.contacts import ContactChange, OptOut, OptOutScope, job_value
+from domain.contacts import ContactChange, ContactFree, OptOut, OptOutScope, job_value
 from domain.errors import ProviderRejected, ProviderUnavailable
 from domain.events import MessageStatus, MessageStatusChanged, OptOutReceived
 from domain.outcomes import EngagementOutcome as Outcome
@@ -171,6 +171,36 @@ async def test_a_second_application_waits_for_the_first_to_end_and_then_goes_on(
     await second.pass_time(timedelta(hours=2))
     assert (await second.snapshot()).stage == "awaiting-answer"
     assert len(stage.provider.effects) == 2
+
+
+async def test_who_waits_for_another_engagement_is_told_when_it_ends_and_only_one_goes_on(stage: Stage) -> None:
+    first = await stage.play(NUDGED)
+    await first.rest()
+    queued = [await stage.play(NUDGED.model_copy(update={"when_busy": WhenBusy.QUEUE})) for _ in range(3)]
+    for play in queued:
+        await play.rest()
+    for ends in range(3):
+        (open_one,) = [play for play in (first, *queued) if await _is_open(play) and (await play.snapshot()).sends]
+        await open_one.command(names.STOP)
+        await open_one.result()
+        await stage.calendar.quiet([play.handle for play in queued])
+        assert len(stage.provider.effects) == ends + 2, "the next left, without any time having passed, and only that"
+
+
+async def _is_open(play: Play) -> bool:
+    return (await play.handle.describe()).close_time is None
+
+
+async def test_to_hear_that_the_person_is_free_changes_nothing_for_one_that_is_under_way(stage: Stage) -> None:
+    play = await stage.play(NUDGED)
+    await play.rest()
+    before = await play.snapshot()
+    for _ in range(2):
+        await play.handle.signal(names.CONTACT_FREE, ContactFree(workflow_id="engagement:acme:other"))
+    await play.rest()
+    after = await play.snapshot()
+    assert (after.stage, after.until, after.decisions) == (before.stage, before.until, before.decisions)
+    assert len(stage.provider.effects) == 1
 
 
 async def test_a_queue_is_no_longer_than_the_opening_is_worth(stage: Stage) -> None:

@@ -1,6 +1,7 @@
 """The four example plans, each carried to every one of its ends; days pass in seconds."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -25,6 +26,7 @@ from domain.plans import Plan
 from domain.sends import TemplateStatus
 from starter.plans_file import load_plan
 from tests.workflow.scripted import PUSHED, THREADED
+from tests.workflow.second_line import open_second_line
 from tests.workflow.stage import TIMING, Play, Stage
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -44,14 +46,20 @@ async def to_the_next_instant(play: Play) -> None:
     await play.pass_time(max(until - now, timedelta(0)) + timedelta(seconds=1))
 
 
+def messages(stage: Stage) -> tuple[str, ...]:
+    """What reached the phone, on the first line and then on the other."""
+    providers = (stage.provider, *stage.accounts.others.values())
+    return tuple(send.template.name for provider in providers for send in provider.effects)
+
+
 async def sent(play: Play, count: int) -> None:
     """Let time pass until so many messages have left; windows open when they open."""
     await play.rest()
     for _ in range(LOOKS):
-        if len(play.stage.provider.effects) >= count:
+        if len(messages(play.stage)) >= count:
             return
         await to_the_next_instant(play)
-    raise AssertionError(f"{len(play.stage.provider.effects)} of {count} messages left")
+    raise AssertionError(f"{len(messages(play.stage))} of {count} messages left")
 
 
 async def over(play: Play) -> None:
@@ -144,7 +152,19 @@ async def asks_to_stop(play: Play) -> None:
     await play.tell(OptOutReceived(scope="line", text="STOP"))
 
 
+async def picker_is_not_reached_and_answers_on_the_other_line(play: Play) -> None:
+    await reached(play, MessageStatus.FAILED)
+    await sent(play, 2)
+    await form(play, 1, available="ja")
+
+
+async def picker_is_not_reached_and_stays_silent(play: Play) -> None:
+    await reached(play, MessageStatus.FAILED)
+    await over(play)
+
+
 INVITE, REMIND, AGAIN = "magazijn_uitnodiging", "magazijn_herinnering", "magazijn_opnieuw"
+ELSEWHERE = "magazijn_uitnodiging_kort"
 WAREHOUSE = {
     "answered": End(picker_answers, Outcome.COMPLETED, "flow-finished", (INVITE,)),
     "declined": End(picker_declines, Outcome.DECLINED, "flow-finished", (INVITE,)),
@@ -153,6 +173,12 @@ WAREHOUSE = {
     "wrote": End(picker_writes_and_is_not_reminded, Outcome.HANDED_OVER, "silence", (INVITE,)),
     "later-yes": End(picker_says_later_and_then_yes, Outcome.COMPLETED, "flow-finished", (INVITE, AGAIN)),
     "later-silent": End(picker_says_later_and_stays_silent, Outcome.HANDED_OVER, "silence", (INVITE, AGAIN, REMIND)),
+    "not-reached-answered": End(
+        picker_is_not_reached_and_answers_on_the_other_line, Outcome.COMPLETED, "form-answer", (INVITE, ELSEWHERE)
+    ),
+    "not-reached-silent": End(
+        picker_is_not_reached_and_stays_silent, Outcome.HANDED_OVER, "silence", (INVITE, ELSEWHERE)
+    ),
     "hired": End(picker_is_hired_elsewhere, Outcome.WITHDRAWN, "ats-hired", (INVITE,)),
     "opted-out": End(asks_to_stop, Outcome.OPTED_OUT, "opt-out-line", (INVITE,)),
 }
@@ -276,8 +302,14 @@ async def guest_does_not_come(play: Play) -> None:
     await play.finish_run(coming="no")
 
 
+async def guest_taps_and_answers(play: Play) -> None:
+    await play.tell(TextReceived(text="Let us begin"))
+    await play.finish_run(coming="yes")
+
+
 async def guest_writes(play: Play) -> None:
     await play.tell(TextReceived(text="See you there"))
+    await over(play)
 
 
 async def guest_wants_another_day(play: Play) -> None:
@@ -308,7 +340,8 @@ TOMORROW, SHORT, CALL, MOVED = "interview_tomorrow", "interview_short", "intervi
 INTERVIEW = {
     "comes": End(guest_comes, Outcome.COMPLETED, "flow-finished", (TOMORROW,)),
     "does-not-come": End(guest_does_not_come, Outcome.DECLINED, "flow-finished", (TOMORROW,)),
-    "writes": End(guest_writes, Outcome.COMPLETED, "text", (TOMORROW,)),
+    "taps": End(guest_taps_and_answers, Outcome.COMPLETED, "flow-finished", (TOMORROW,)),
+    "writes": End(guest_writes, Outcome.HANDED_OVER, "silence", (TOMORROW,)),
     "another-day": End(guest_wants_another_day, Outcome.COMPLETED, "answered", (TOMORROW, CALL)),
     "unread": End(guest_does_not_read, Outcome.HANDED_OVER, "silence", (TOMORROW, SHORT)),
     "read": End(guest_reads_and_is_silent, Outcome.HANDED_OVER, "silence", (TOMORROW,)),
@@ -335,13 +368,18 @@ async def test_an_example_plan_comes_to_this_end(stage: Stage, name: str, end: s
     capabilities, ends = EXAMPLES[name]
     wanted = ends[end]
     stage.provider.capabilities = capabilities
-    play = await stage.play(example(name), country=wanted.country)
-    await sent(play, 1)
-    await play.rest()
-    await wanted.way(play)
-    settlement = (await play.result()).settlement
-    assert (settlement.outcome, settlement.rule) == (wanted.outcome, wanted.rule)
-    assert tuple(send.template.name for send in stage.provider.effects) == wanted.messages
+    async with AsyncExitStack() as stack:
+        plan, over = example(name), None
+        if plan.fallback is not None and plan.fallback.opening.template.name in wanted.messages:
+            second = await stack.enter_async_context(open_second_line(stage, plan.fallback.line))
+            over = second.route
+        play = await stage.play(plan, country=wanted.country, fallback=over)
+        await sent(play, 1)
+        await play.rest()
+        await wanted.way(play)
+        settlement = (await play.result()).settlement
+        assert (settlement.outcome, settlement.rule) == (wanted.outcome, wanted.rule)
+        assert messages(stage) == wanted.messages
 
 
 async def test_a_reminder_that_could_not_leave_for_hours_expires_by_its_own_rule(stage: Stage) -> None:

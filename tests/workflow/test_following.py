@@ -53,7 +53,9 @@ async def test_what_was_read_meanwhile_is_not_sent_again_and_the_log_says_why(st
     await told(play, MessageStatus.READ)
     await play.pass_time(2 * DAY)
     skipped = [d for d in (await play.snapshot()).decisions if d.rule == "when-delivered-not-read"]
-    assert [d.text for d in skipped] == ["follow-up 1 skipped: our latest message is read, not delivered and unread"]
+    assert [d.text for d in skipped] == [
+        "follow-up 1 skipped: our latest message is read; this one is for a message that was delivered and not read"
+    ]
     assert len(stage.provider.effects) == 1
     await play.pass_time(3 * DAY)
     assert (await play.result()).settlement.outcome is Outcome.NO_REPLY

@@ -11,6 +11,7 @@ from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 
 from domain import names
 from domain.calls import ResolveSend
+from domain.caps import Caps
 from domain.errors import OutcomeUnknown, ProviderRejected, ProviderUnavailable, Scope, StoreUnavailable
 from domain.events import FlowRunChanged, FlowRunStatus, FormAnswered, MessageStatus, MessageStatusChanged
 from domain.outcomes import EngagementOutcome as Outcome
@@ -203,12 +204,12 @@ async def test_a_send_that_its_worker_never_claimed_is_sent_without_asking_anybo
 ) -> None:
     claim, asleep, go_on = stage.stores.ledger.claim, asyncio.Event(), asyncio.Event()
 
-    async def first_one_sleeps(send: Send, at: datetime | None = None) -> SendClaim:
+    async def first_one_sleeps(send: Send, at: datetime | None = None, caps: Caps | None = None) -> SendClaim:
         if not asleep.is_set():
             asleep.set()
             await go_on.wait()
             raise StoreUnavailable("it was asleep")
-        return await claim(send, at)
+        return await claim(send, at, caps)
 
     monkeypatch.setattr(stage.stores.ledger, "claim", first_one_sleeps)
     stage.provider.capabilities = PUSHED

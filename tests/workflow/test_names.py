@@ -52,11 +52,12 @@ def test_every_activity_has_the_name_that_open_engagements_know() -> None:
 def test_the_workflow_and_its_messages_have_the_names_that_open_engagements_know() -> None:
     definition = _Definition.must_from_class(EngagementWorkflow)
     assert definition.name == "candidate-engagement"
-    assert set(definition.signals) == {"provider-events", "gate-decision", "contact-changed"}
+    assert set(definition.signals) == {"provider-events", "gate-decision", "contact-changed", "contact-free"}
     assert set(definition.updates) == {
         *("stop", "hand-over", "resolve-send", "resend", "pause", "resume", "mark-answered", "ats-status"),
+        "migrate-plan",
     }
-    assert set(definition.queries) == {"snapshot"}
+    assert set(definition.queries) == {"snapshot", "may-migrate"}
 
 
 def test_the_gate_and_its_messages_have_the_names_that_open_gates_know() -> None:

@@ -14,8 +14,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.live import Live
+from rich.rule import Rule
 
-from domain.engagements import Timing
+from domain.engagements import EngagementRequest, Timing
 from domain.errors import NotFound, SetupError
 from domain.ids import engagement_workflow_id
 from domain.model import E164
@@ -24,10 +25,12 @@ from runtime.metrics import temporal_runtime
 from runtime.processes import open_process
 from runtime.settings import LogLevel, Settings, load_settings
 from starter.batch import Asked, check_batch, read_batch, start_batch
+from starter.cli.demo.pace import paced
 from starter.cli.demo.phones import Phones
 from starter.cli.demo.processes import Child, free_port, wait_for_port, wait_for_words
 from starter.cli.demo.story import CASTS, GATE, Addresses, Script
 from starter.cli.demo.table import TENANT, Row, closing_table, gate_line, live_table
+from starter.cli.stories import print_story
 from starter.gates import GateService, OpenGate
 from starter.parts import service_of
 from starter.service import EngagementService
@@ -101,6 +104,7 @@ class Demo:
             server = await self._start_temporal(stack)
             self._script.write()
             environment = self._script.environment(server.address)
+            self._script.keep(environment)
             await self._start_children(stack, environment)
             os.environ.update(environment)  # what the processes were told is what the service below goes by
             phones = await stack.enter_async_context(Phones(self._addresses.sandbox))
@@ -110,6 +114,7 @@ class Demo:
             async with self._kept_up():
                 await self._watch(service, gates, phones, numbers)
                 all_right = self._report(server.ui_url or "", await gates.look(GATE))
+                await self._point_to_stories(service)
                 if self._stays:
                     self._console.print("Everything stays up for you to look at; Ctrl-C ends it.")
                     await asyncio.Event().wait()
@@ -152,7 +157,7 @@ class Demo:
         numbers: dict[str, E164] = {}
         for cast in CASTS:
             asked, mistakes = read_batch(cast.plan, cast.candidates, tenant=TENANT, line=cast.line, region=None)
-            asked = [Asked(request=one.request.model_copy(update={"timing": SHORT}), line=one.line) for one in asked]
+            asked = [Asked(request=_hurried(one.request), line=one.line) for one in asked]
             check_batch(service, asked, mistakes, file=str(cast.candidates), now=now)
             theirs = {one.request.reference: one.request.candidate.phone for one in asked}
             if strangers := set(theirs) - set(self._rows):
@@ -226,8 +231,24 @@ class Demo:
             self._console.print(f"[bold red]not as expected: {', '.join(wrong)}[/]")
         return not wrong
 
+    async def _point_to_stories(self, service: EngagementService) -> None:
+        """Tell one story whole, and how to read the others."""
+        first, *others = [reference for reference, row in self._rows.items() if row.expected.worth_reading]
+        told = (await service.trace(TENANT, first)).story
+        if told is not None:
+            self._console.print(Rule("why each message was sent or not", align="left"))
+            print_story(told, self._console)
+            self._console.print(Rule())
+        self._console.print(f"more stories worth reading: {', '.join(others)}. For any of them:")
+        command = f"(set -a; . {self._script.variables}; .venv/bin/rapport trace {others[0]})"
+        self._console.print(f"  {command}", soft_wrap=True)
+
     def _say(self, what: str) -> None:
         self._console.print(f"[green]up[/]  {what}")
+
+
+def _hurried(request: EngagementRequest) -> EngagementRequest:
+    return request.model_copy(update={"plan": paced(request.plan), "timing": SHORT})
 
 
 def _quiet(settings: Settings) -> Settings:

@@ -1,6 +1,8 @@
-"""What the demo is made of: the files in ``examples/demo``, with the addresses of this run filled in."""
+"""What the demo is made of: the example plans, and the files in ``examples/demo`` with the addresses of this run."""
 
 import secrets
+import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,15 +17,18 @@ from runtime.topology import load_topology
 from runtime.yaml_source import load_yaml_model
 
 EXAMPLES = Path(__file__).parents[3] / "examples" / "demo"
-TEMPLATES = EXAMPLES.parent / "templates"
-GATE = "gate:template:acme-meta:intake_form:en_US"
+PLANS = EXAMPLES.parent / "plans"
+TEMPLATES = PLANS / "templates"
+GATE = "gate:template:acme-meta:enfermeria_cribado:es"
 """Where the candidates on Meta wait while their template is submitted and reviewed."""
+PROVIDERS = ("recrubo", "meta", "truora")
 
 
 @dataclass(frozen=True)
 class Cast:
-    """The candidates of one provider: the line that they are written to, and its name for a send in faults."""
+    """The candidates of one example plan: their line, its provider, and that one's name for a send in faults."""
 
+    name: str
     provider: str
     line: str
     send: str
@@ -31,18 +36,19 @@ class Cast:
     @property
     def plan(self) -> Path:
         """Their plan."""
-        return EXAMPLES / self.provider / "plan.yaml"
+        return PLANS / f"{self.name}.yaml"
 
     @property
     def candidates(self) -> Path:
         """Who they are."""
-        return EXAMPLES / self.provider / "candidates.csv"
+        return EXAMPLES / f"{self.name}.csv"
 
 
 CASTS = (
-    Cast("recrubo", "recruiting", "run-create"),
-    Cast("meta", "nursing", "message-send"),
-    Cast("truora", "driving", "outbound-send"),
+    Cast("warehouse-intake-nl", "recrubo", "recruiting", "run-create"),
+    Cast("interview-reminder", "recrubo", "recruiting", "run-create"),
+    Cast("nurse-screening-es", "meta", "nursing", "message-send"),
+    Cast("driver-onboarding-co", "truora", "driving", "outbound-send"),
 )
 
 
@@ -51,6 +57,8 @@ class Expected(Written):
 
     outcome: EngagementOutcome
     messages: Annotated[int, Field(ge=0)]
+    worth_reading: bool = False
+    """Whether the demo names its story at the end."""
     fault: Literal["throttle", "cut-after", "cut-before"] | None = None
 
 
@@ -75,6 +83,8 @@ class Script:
         self.directory, self.addresses = directory, addresses
         self.topology, self.sandbox = directory / "rapport.yaml", directory / "sandbox.yaml"
         self.story = load_yaml_model(EXAMPLES / "story.yaml", Story).root
+        self.variables = directory / "env"
+        """What another shell needs to look at this run."""
         self._api_token = secrets.token_urlsafe(24)
 
     def write(self) -> None:
@@ -96,10 +106,16 @@ class Script:
                 )
         self.sandbox.write_text(yaml.safe_dump({**sandbox, "port": self.addresses.sandbox}, sort_keys=False))
 
+    def keep(self, environment: Mapping[str, str]) -> None:
+        """Write the environment to a file that a shell can read."""
+        lines = [f"{name}={shlex.quote(value)}\n" for name, value in environment.items()]
+        self.variables.write_text("".join(lines))
+        self.variables.chmod(0o600)
+
     def environment(self, temporal: str) -> dict[str, str]:
         """What every process of the demo is told. The secrets are the sandbox's, made up, and guard nothing."""
         sandbox = yaml.safe_load((EXAMPLES / "sandbox.yaml").read_text())
-        recrubo, meta, truora = (sandbox["accounts"][cast.provider][0] for cast in CASTS)
+        recrubo, meta, truora = (sandbox["accounts"][provider][0] for provider in PROVIDERS)
         return {
             "TEMPORAL_ADDRESS": temporal,
             "RAPPORT_CONFIG": str(self.topology),

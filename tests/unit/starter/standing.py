@@ -7,9 +7,11 @@ from temporalio.exceptions import ApplicationError
 
 from domain import names
 from domain.ats import AtsStatus
-from domain.calls import Command, CommandResult, MarkAnswered, ResolveSend
+from domain.calls import Command, CommandResult, MarkAnswered, MigratePlan, NewPlan, ResolveSend
 from domain.engagements import Engagement
+from domain.migration import Migration, MigrationView
 from domain.outcomes import Decision
+from domain.plans import Plan
 from domain.sends import LedgerState
 from domain.snapshot import EngagementSnapshot, SendView
 from domain.state import EngagementState
@@ -71,6 +73,25 @@ class StandingEngagement:
     def mark_answered(self, command: MarkAnswered) -> CommandResult:
         self.stopped = command
         return self._done(names.MARK_ANSWERED, command).model_copy(update={"text": f"{len(command.answers)} answers"})
+
+    @workflow.update(name=names.MIGRATE_PLAN)
+    def migrate_plan(self, command: MigratePlan) -> CommandResult:
+        self.engagement = self.engagement.model_copy(update={"plan": command.plan})
+        return self._done(names.MIGRATE_PLAN, command)
+
+    @migrate_plan.validator
+    def _may_migrate_plan(self, command: MigratePlan) -> None:
+        reasons = self._migration(command.plan, command.from_version).reasons()
+        if reasons:
+            raise ApplicationError("; ".join(reasons), type=names.NOT_ALLOWED)
+
+    @workflow.query(name=names.MAY_MIGRATE)
+    def may_migrate(self, new: NewPlan) -> MigrationView:
+        return self._migration(new.plan, new.from_version).view()
+
+    def _migration(self, plan: Plan, from_version: int | None) -> Migration:
+        state = EngagementState(started_at=workflow.now())
+        return Migration(self.engagement, state, plan, workflow.now(), from_version=from_version)
 
     @resend.validator
     def _may_resend(self, command: Command) -> None:

@@ -221,6 +221,9 @@ def test_more_gates_than_one_can_look_through_are_cut_and_said_so(rapport: GateW
         async with rapport.session() as session:
             for n in range(3):
                 await session.at_gates().watch(session.registry().to_submit(f"{name}_{n}"))
+            async with asyncio.timeout(30):  # a list of workflows is a moment behind
+                while len((await session.at_gates().held(now())).gates) < 3:  # noqa: ASYNC110 - only asking tells
+                    await asyncio.sleep(0.1)
             return await session.at_gates().held(now(), limit=2)
 
     held = asyncio.run(look())

@@ -172,7 +172,7 @@ def test_the_command_tells_what_a_plan_does_and_refuses_with_every_mistake(tmp_p
     folder = str(EXAMPLES / "plans" / "templates")
     told = rapport("plan", "check", *plans, "--templates", folder)
     assert told.exit_code == 0, told.output
-    assert "on the answer available = later, 14 d later: magazijn_opnieuw (nl)" in told.output
+    assert "on the answer available = later, 14 days later: magazijn_opnieuw (nl)" in told.output
     as_json = rapport("plan", "check", *plans, "--templates", folder, "--json")
     assert {plan["name"] for plan in json.loads(as_json.stdout)} == {Path(path).stem for path in plans}
     candidates = tmp_path / "c.csv"

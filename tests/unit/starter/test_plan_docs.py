@@ -88,9 +88,10 @@ def test_the_schema_refuses_what_the_check_refuses(tmp_path: Path, change: tuple
 
 
 def test_the_plan_on_the_page_is_right_with_the_templates_that_are_there(tmp_path: Path) -> None:
-    blocks = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
-    assert blocks
-    for block in blocks:
+    whole, *silences = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    its = "silence: {after: 3d, then: hand-over}\n"
+    assert its in whole
+    for block in (whole, *(whole.replace(its, silence) for silence in silences)):
         (tmp_path / "plan.yaml").write_text(block, encoding="utf-8")
         plan = load_plan(tmp_path / "plan.yaml", Surroundings(columns=("first_name", "job_title")))
         assert _FIRST_LINE.match(block) is not None
@@ -112,6 +113,6 @@ def test_the_page_names_every_member_every_word_and_every_outcome() -> None:
 
 def test_every_command_on_the_page_exists_with_its_options() -> None:
     commands = re.findall(r"`rapport (plan [a-z]+)", PAGE)
-    assert set(commands) == {"plan check", "plan schema"}
-    told = CliRunner().invoke(app, ["plan", "check", "--help"]).output
+    assert set(commands) == {"plan check", "plan schema", "plan migrate"}
+    told = "".join(CliRunner().invoke(app, ["plan", word, "--help"]).output for word in ("check", "migrate"))
     assert all(option in told for option in re.findall(r"--[a-z]+", PAGE))
