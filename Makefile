@@ -57,6 +57,10 @@ test: $(STAMP) server ## every test but the long ones
 test-long: $(STAMP) server ## the tests that make test leaves out
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m long
 
+.PHONY: screenshots
+screenshots: $(STAMP) server ## make the pictures of docs/audit.md anew (needs Chromium)
+	@$(BIN)/python -m tests.ui.screenshots
+
 ENGAGEMENTS ?= 200
 KILLS ?= 30
 .PHONY: chaos

@@ -19,6 +19,7 @@ from activities.lookups import LookupActivities
 from activities.records import RecordActivities
 from activities.sends import SendActivities
 from domain.caps import Caps
+from domain.errors import SetupError
 from domain.ids import DEPLOYMENT, ENGAGEMENTS_QUEUE, lookups_queue, sends_queue
 from domain.pacing import paces
 from domain.ports import Accounts, AtsNotifier, TemplateSpecifications
@@ -32,7 +33,9 @@ from runtime.queued import TemporalWaiting
 from runtime.secrets import resolve
 from runtime.settings import Settings, WorkerSettings, load_settings
 from runtime.template_files import TemplateFolder, specifications_of
+from runtime.temporal import ensure_search_attributes
 from store.stores import Stores
+from workflows import search_attributes
 from workflows.engagement import EngagementWorkflow
 from workflows.gate import GateWorkflow
 
@@ -157,10 +160,19 @@ async def run_worker(settings: Settings) -> None:
         templates = specifications_of(settings, process.topology)
         caps = {tenant.slug: tenant.caps for tenant in process.topology.tenants}
         workers = Workers(process.client, process.stores, accounts, ats, settings.worker, templates, caps)
+        await _register_search_attributes(process.client)
         await stack.enter_async_context(workers.polling(process.topology))
         structlog.get_logger().info("worker_ready", lines=len(process.topology.lines), queue=ENGAGEMENTS_QUEUE)
         await _stop_signal()
         structlog.get_logger().info("worker_stopping", grace_s=settings.worker.graceful_shutdown / timedelta(seconds=1))
+
+
+async def _register_search_attributes(client: Client) -> None:
+    """A release may bring new ones, and without them its workflows would stand still. Not everybody may add some."""
+    try:
+        await ensure_search_attributes(client, search_attributes.ALL)
+    except SetupError as error:
+        structlog.get_logger().warning("search_attributes_not_checked", error=str(error))
 
 
 async def _stop_signal() -> None:

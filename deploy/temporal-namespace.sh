@@ -32,7 +32,8 @@ wait_for "Namespace $TEMPORAL_NAMESPACE cannot be read" \
 present="$(temporal operator search-attribute list --namespace "$TEMPORAL_NAMESPACE")"
 for attribute in \
     EngagementStage=Keyword EngagementOutcome=Keyword Tenant=Keyword Line=Keyword Provider=Keyword Plan=Keyword \
-    NextActionAt=Datetime NeedsHuman=Bool HeldBy=Keyword; do
+    NextActionAt=Datetime WaitingSince=Datetime NeedsHuman=Bool HeldBy=Keyword HoldRule=Keyword SendUnknown=Bool \
+    Job=Keyword; do
     name="${attribute%%=*}"
     echo "$present" | grep -qw "$name" && continue
     temporal operator search-attribute create --namespace "$TEMPORAL_NAMESPACE" --name "$name" --type "${attribute#*=}"

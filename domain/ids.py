@@ -1,5 +1,7 @@
 """Ids are functions of what they name: equal on every attempt, free of personal data, safe in a URL."""
 
+import re
+
 from domain import names
 
 ENGAGEMENTS_QUEUE = "engagements"
@@ -8,6 +10,7 @@ ENGAGEMENTS_QUEUE = "engagements"
 DEPLOYMENT = "rapport"
 """Name of the worker deployment whose versions are our releases."""
 
+_REFERENCE = re.compile(r"(?!\d{7,}$)[A-Za-z0-9._-]{1,64}")
 _GATE = "gate:"
 _PAUSE = "pause:"
 
@@ -15,6 +18,11 @@ _PAUSE = "pause:"
 def engagement_workflow_id(tenant: str, reference: str) -> str:
     """Temporal's id of an engagement; no ``/``, which breaks links in Temporal UI."""
     return f"engagement:{tenant}:{reference}"
+
+
+def spoken(reference: str) -> str:
+    """A reference as an error text repeats it: not where somebody gave a number, or anything else, in place of one."""
+    return reference if _REFERENCE.fullmatch(reference) else "of that reference"
 
 
 def engagement_tenant(workflow_id: str) -> str | None:

@@ -108,6 +108,7 @@ class LedgerEntry(Model):
     flow_token: str
     flow_id: str = ""
     template: str = ""
+    language: str = ""
     form: MessageForm | None = None
     """How it left, where the plan leaves that open until then."""
     inbound_at: Instant | None = None

@@ -373,6 +373,10 @@ class EngagementState(BaseModel):
             self.log(at, "released", f"{self.hold.rule} over: {why}")
             self.hold = None
 
+    def last_decision(self, rule: str) -> Decision | None:
+        """The latest decision by this rule."""
+        return next((d for d in reversed(self.decisions) if d.rule == rule), None)
+
     def send_of_step(self, step: str) -> SendRecord | None:
         """The latest send of a step."""
         return next((s for s in reversed(self.sends) if s.step == step), None)

@@ -17,8 +17,7 @@ from domain.calls import CommandResult
 from domain.errors import BadInput, EngineUnavailable, NotAllowed, NotFound, StoreUnavailable
 from gateway.metrics import GatewayMetrics
 from gateway.wakeup import Loop
-from store.ats_inbox import KEPT_FOR, AtsInbox, AtsTaken
-from store.ats_letters import AtsNotices
+from store.ats_inbox import AtsInbox, AtsTaken
 from store.inbox import Delivery
 
 log = structlog.get_logger()
@@ -33,7 +32,6 @@ COMMANDS_AT_ONCE = 8
 SAFETY_NET = 2.0
 """Seconds after which the work looks by itself."""
 LONGEST_PAUSE = timedelta(minutes=5)
-FORGET_EVERY = timedelta(hours=1)
 
 
 class Reader(Protocol):
@@ -91,19 +89,16 @@ class AtsWork:
         self,
         parts: AtsParts,
         told: AtsInbox,
-        letters: AtsNotices,
         *,
         metrics: GatewayMetrics,
         clock: Callable[[], datetime],
     ) -> None:
-        self._parts, self._told, self._letters, self._clock = parts, told, letters, clock
-        self._forgotten_at: datetime | None = None
+        self._parts, self._told, self._clock = parts, told, clock
         self.loop = Loop("ats", self.round, metrics)
         self.keeper = AtsKeeper(told, self.loop.wakeup.set)
 
     async def round(self) -> float:
         """Carry out what is due; returns the seconds until it is worth looking again without a wake-up."""
-        await self._forget()
         due_at, now = await self._told.next_due(), self._clock()
         if due_at is not None and due_at <= now:
             taken = await self._told.take(now, AT_ONCE)
@@ -172,10 +167,3 @@ class AtsWork:
             await self._told.progress(one.number, cursor, reached, self._clock())
         await self._told.settle(one.number, AtsDeliveryState.DONE, "", reached=reached)
         log.info("requisition_closed", tenant=one.tenant, engagements=reached)
-
-    async def _forget(self) -> None:
-        now = self._clock()
-        if self._forgotten_at is None or now - self._forgotten_at >= FORGET_EVERY:
-            self._forgotten_at = now
-            await self._told.forget(now - KEPT_FOR)
-            await self._letters.forget(now - KEPT_FOR)

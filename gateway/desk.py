@@ -9,6 +9,7 @@ import structlog
 
 from domain.errors import BadInput, Mistake, NotAllowed, NotFound
 from domain.events import ProviderEvent
+from domain.ids import spoken
 from domain.model import Instant, Model
 from domain.topology import Topology
 from gateway.correlation import may_tie_weakly
@@ -130,7 +131,7 @@ class InboxService:
         """
         row = await self.registry.get(tenant, reference)
         if row is None:
-            raise NotFound(f"tenant {tenant} has no engagement {reference}")
+            raise NotFound(f"tenant {tenant} has no engagement {spoken(reference)}")
         if row.outcome is not None:
             raise NotAllowed(f"engagement {reference} has ended as {row.outcome.value}: it takes nothing any more")
         entry = await self.desk.get(event_id)

@@ -22,6 +22,7 @@ from store.inbox_relay import Outbound
 from store.inbox_review import InboxReview
 from store.inbox_tables import EventState
 from store.keys import KeyRing
+from store.retention import Retention
 
 UPKEEP_EVERY = 15.0
 """Seconds between two counts of the inbox for the metrics."""
@@ -37,6 +38,7 @@ class InboxParts:
     outbound: Outbound
     review: InboxReview
     correlations: Correlations
+    retention: Retention
     keys: KeyRing
 
 
@@ -115,6 +117,6 @@ class Pipeline:
 
     async def _purge(self) -> None:
         try:
-            await self._parts.review.purge()
+            await self._parts.retention.drop()
         except StoreUnavailable:
             self._metrics.trouble.labels("purge", "StoreUnavailable").inc()

@@ -19,6 +19,7 @@ from prometheus_client import CollectorRegistry
 from temporalio.client import Client
 
 from domain.errors import SetupError
+from domain.retention import RetentionTerms
 from gateway.ats import DOOR as ATS_DOOR
 from gateway.ats import AtsParts, AtsWork
 from gateway.group_commit import GroupCommit
@@ -33,6 +34,7 @@ from store.correlations import Correlations
 from store.inbox import LINGER, Inbox
 from store.inbox_relay import Outbound
 from store.inbox_review import InboxReview
+from store.retention import Retention
 from store.stores import Stores
 
 log = structlog.get_logger()
@@ -66,6 +68,8 @@ class GatewayParts:
     ats: AtsParts | None = None
     """Tenants' own systems; without, nobody hears of them."""
     clock: Callable[[], datetime] = bookkeeping_now
+    retention: RetentionTerms = field(default_factory=RetentionTerms)
+    """What goes with age every hour; the rest waits for ``rapport retention run``."""
     linger: timedelta = LINGER
     """How long mere progress of a message may wait to share a signal; an answer never waits."""
 
@@ -220,6 +224,7 @@ def _inbox_parts(parts: GatewayParts) -> InboxParts:
         outbound=Outbound(database, keys, owner=owner, clock=parts.clock),
         review=InboxReview(database, keys, clock=parts.clock),
         correlations=Correlations(database),
+        retention=Retention(database, keys, parts.retention, clock=parts.clock),
         keys=keys,
     )
 
@@ -227,8 +232,7 @@ def _inbox_parts(parts: GatewayParts) -> InboxParts:
 def _ats_work(parts: GatewayParts, metrics: GatewayMetrics) -> AtsWork | None:
     if parts.ats is None:
         return None
-    stores = parts.stores
-    return AtsWork(parts.ats, stores.told, stores.letters, metrics=metrics, clock=parts.clock)
+    return AtsWork(parts.ats, parts.stores.told, metrics=metrics, clock=parts.clock)
 
 
 def _signaller(parts: GatewayParts) -> Signaller:

@@ -20,7 +20,7 @@ MAX_DEPTH = 64
 """Deeper JSON is nothing that a provider writes, and would break whoever reads it later."""
 
 _LONGEST_KEY = 200
-_WORD = re.compile(r"[^A-Za-z0-9_./:-]+", re.ASCII)
+_CODE = re.compile(r"[A-Za-z0-9_./:-]{1,40}", re.ASCII)
 _WORD_WITH_GAPS = re.compile(r"[^A-Za-z0-9_./:…-]+", re.ASCII)
 _SPREAD_NUMBER = re.compile(r"[+(]*\d(?:[\W_]*\d){5,}")
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -143,8 +143,13 @@ def plain_word(text: str, longest: int = 40) -> str:
 
 
 def plain_code(text: str) -> str:
-    """A provider's code fit for errors and logs: codes have at most seven digits in a row, phone numbers more."""
-    return re.sub(r"\d{8,}", "…", _WORD.sub("_", text))[:60]
+    """A provider's code fit for errors and logs: one short word, in which seven digits at most stand in a row.
+
+    What is longer, or more than a word, is no code but a text, which may be anybody's; phone numbers have more digits.
+    """
+    if not _CODE.fullmatch(text.strip()):
+        return ""
+    return re.sub(r"\d(?:[_.:-]{0,2}\d){7,}", "…", text.strip())
 
 
 def mask_numbers(text: str) -> str:

@@ -12,20 +12,15 @@ import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from google.protobuf import json_format
-from google.protobuf.message import DecodeError
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from temporalio.api.common.v1 import Payload, Payloads
 
-from domain.errors import BadInput, Mistake, NotEntitled, PayloadTooLarge, RapportError, SetupError, StoreUnavailable
+from domain.errors import NotEntitled, PayloadTooLarge, RapportError, SetupError, StoreUnavailable
 from runtime.codec_desk import CodecDesk, Reader
+from runtime.codec_requests import PATIENCE, RequestRefused, Turns, check_sender, namespace_of, read_payloads
 
 log = structlog.get_logger()
-
-MOST_BYTES = 16 * 1024 * 1024
-"""A page of a history as JSON; one payload is at most 2 MiB."""
-
-MOST_PAYLOADS = 10_000
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 Coding = Callable[[Reader, Sequence[Payload]], Awaitable[list[Payload]]]
@@ -59,10 +54,6 @@ class DevelopmentEntrance:
         return Reader("development", tenant=None)
 
 
-class _TooLarge(RapportError):
-    """The request is larger than we read."""
-
-
 def require_loopback(host: str) -> None:
     """Raise ``SetupError`` unless ``host`` can only be reached from this machine."""
     try:
@@ -76,21 +67,27 @@ def require_loopback(host: str) -> None:
         )
 
 
-def create_codec_app(desk: CodecDesk, ui_origins: Sequence[str], entrance: Entrance) -> FastAPI:
+def create_codec_app(
+    desk: CodecDesk, ui_origins: Sequence[str], entrance: Entrance, *, patience: float = PATIENCE
+) -> FastAPI:
     """The codec server for browsers on ``ui_origins`` and for the command line.
 
     With a ``DevelopmentEntrance`` it serves this machine only, names included (a page elsewhere cannot reach it by a
-    DNS name of its own); give it a desk with the development key.
+    DNS name of its own); give it a desk with the development key. ``patience`` bounds each wait, in seconds.
     """
     app = FastAPI(title="Rapport codec server", docs_url=None, redoc_url=None, openapi_url=None)
+    turns = Turns(patience=patience)
 
     async def answer(request: Request, what: str, coding: Coding) -> Response:
-        namespace = _namespace(request)
+        namespace = namespace_of(request)
         address = request.client.host if request.client else ""
         try:
+            check_sender(request, ui_origins)
             reader = await entrance.admit(request.headers.get("authorization", ""), address)
-            payloads = await _read(request)
-            coded = await coding(reader, payloads)
+            async with turns.turn():
+                payloads = await read_payloads(request, patience)
+                coded = await coding(reader, payloads)
+                body = await asyncio.to_thread(json_format.MessageToJson, Payloads(payloads=coded))
         except RapportError as error:
             log.warning("codec_refused", what=what, why=type(error).__name__, namespace=namespace)
             return _problem(error)
@@ -104,7 +101,6 @@ def create_codec_app(desk: CodecDesk, ui_origins: Sequence[str], entrance: Entra
             count=len(coded),
             changed=changed,
         )
-        body = await asyncio.to_thread(json_format.MessageToJson, Payloads(payloads=coded))
         return Response(body, media_type="application/json", headers={"cache-control": "no-store"})
 
     @app.post("/decode")
@@ -128,30 +124,8 @@ def create_codec_app(desk: CodecDesk, ui_origins: Sequence[str], entrance: Entra
     return app
 
 
-async def _read(request: Request) -> list[Payload]:
-    length = request.headers.get("content-length", "")
-    if length.isascii() and length.isdigit() and int(length[:20]) > MOST_BYTES:
-        raise _TooLarge(f"the request is larger than {MOST_BYTES // 1024 // 1024} MiB")
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MOST_BYTES:
-            raise _TooLarge(f"the request is larger than {MOST_BYTES // 1024 // 1024} MiB")
-    payloads = await asyncio.to_thread(_parsed, bytes(body))
-    if len(payloads) > MOST_PAYLOADS:
-        raise _TooLarge(f"the request has more than {MOST_PAYLOADS} payloads")
-    return payloads
-
-
-def _parsed(body: bytes) -> list[Payload]:
-    try:
-        return list(json_format.Parse(body.decode("utf-8"), Payloads()).payloads)
-    except (json_format.ParseError, DecodeError, UnicodeDecodeError, RecursionError, ValueError):
-        raise BadInput([Mistake("the body is not a Payloads message as JSON")]) from None
-
-
 def _problem(error: RapportError) -> JSONResponse:
-    headers = {}
+    headers: dict[str, str] = {}
     match error:
         case NotAuthenticated(wait=wait) if wait:
             status, headers = 429, {"retry-after": str(wait)}
@@ -159,14 +133,12 @@ def _problem(error: RapportError) -> JSONResponse:
             status, headers = 401, {"www-authenticate": "Bearer"}
         case NotEntitled():
             status = 403
-        case _TooLarge() | PayloadTooLarge():
+        case RequestRefused():
+            status, headers = error.status, error.headers
+        case PayloadTooLarge():
             status = 413
         case StoreUnavailable():
             status, headers = 503, {"retry-after": "5"}
         case _:
             status = 400
     return JSONResponse({"message": str(error)}, status, headers)
-
-
-def _namespace(request: Request) -> str:
-    return request.headers.get("x-namespace", "")[:64]

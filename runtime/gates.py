@@ -7,7 +7,7 @@ from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.service import RPCError, RPCStatusCode
 
 from domain import names
-from domain.audit import AuditLine
+from domain.audit import summary
 from domain.errors import ProviderUnavailable
 from domain.gates import Gate, GateDecision, JoinRequest, LeaveRequest
 from domain.ids import ENGAGEMENTS_QUEUE
@@ -34,7 +34,7 @@ class TemporalGates:
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                 start_signal=names.JOIN,
                 start_signal_args=[request.join],
-                static_summary=AuditLine(summary_of(gate)),
+                static_summary=summary(summary_of(gate)),
                 rpc_timeout=_ASK,
             )
         except RPCError as error:

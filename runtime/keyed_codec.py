@@ -2,6 +2,7 @@
 
 import copy
 import os
+import re
 from collections.abc import Sequence
 from typing import Final, Self
 
@@ -25,6 +26,7 @@ MOST_BYTES: Final = 2 * 1024 * 1024 - 16 * 1024
 """Temporal takes 2 MiB in one payload; the rest is for what it stores around it."""
 
 _NONCE_BYTES: Final = 12
+_UNPRINTABLE: Final = re.compile(rb"[^\x21-\x7e]")
 
 
 class KeyedCodec(PayloadCodec, WithSerializationContext):
@@ -84,8 +86,8 @@ class KeyedCodec(PayloadCodec, WithSerializationContext):
 
 
 def key_id_of(payload: Payload) -> str:
-    """Which key sealed this payload, as it says itself."""
-    return payload.metadata.get("kid", b"").decode("ascii", errors="replace")[:64]
+    """Which key sealed this payload, as it says itself; printable, so that a database and a log may be given it."""
+    return _UNPRINTABLE.sub(b"?", payload.metadata.get("kid", b"")[:64]).decode("ascii")
 
 
 def seal(key: DataKey, payload: Payload) -> Payload:

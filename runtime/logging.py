@@ -12,6 +12,7 @@ import structlog
 from structlog.types import EventDict, Processor
 from temporalio import activity, workflow
 
+from runtime.log_errors import tell_error
 from runtime.log_masking import mask_event
 from runtime.settings import LogFormat, LogLevel
 
@@ -86,7 +87,7 @@ def _formatter(shared: list[Processor], *, as_console: bool, colors: bool) -> st
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.StackInfoRenderer(),
-            structlog.processors.format_exc_info,  # as text and without local variables, which hold people
+            tell_error,  # without local variables and without words that are not ours, which hold people
             mask_event,
             renderer,
         ],
@@ -114,6 +115,8 @@ def _add_activity(_logger: object, _method: str, event: EventDict) -> EventDict:
 def _add_temporal(_logger: object, _method: str, event: EventDict) -> EventDict:
     """Copy what Temporal's own loggers put beside the message, and what the SDK's core says in fields."""
     record = event.get("_record")
+    if isinstance(record, logging.LogRecord) and record.name == "asyncio":
+        event["event"] = str(event["event"]).split("\n", 1)[0]  # below stands the task with the words of its error
     for name in ("temporal_workflow", "temporal_activity"):
         _take(event, getattr(record, name, None))
     core = getattr(record, "temporal_log", None)

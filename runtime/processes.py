@@ -17,6 +17,7 @@ from runtime.temporal import RapportPlugin, connect, data_converter, plugin
 from runtime.topology import load_topology
 from store.candidate_keys import DataKeys
 from store.keys import KeyRing
+from store.master_keys import require_master_keys
 from store.migrate import upgrade
 from store.stores import Stores
 
@@ -60,5 +61,6 @@ async def open_process(
     if settings.is_single_machine:
         await asyncio.to_thread(upgrade, url)
     async with Stores.open(url, keys) as stores:
+        await require_master_keys(stores.database, keys)
         client = await connect(temporal_plugin(stores.data_keys, keys), lazy=lazy, runtime=runtime)
         yield ProcessParts(settings, topology, keys, stores, client)

@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from domain.errors import Mistake, SetupError
 from domain.model import Duration
+from domain.retention import RetentionTerms
 
 PREFIX = "RAPPORT_"
 DELIMITER = "__"
@@ -118,6 +119,10 @@ class MetricsSettings(_Section):
     bind: Bind | None = None
 
 
+class RetentionSettings(RetentionTerms, _Section):
+    """How long what is kept; ``domain.retention`` says from when each counts."""
+
+
 class LogFormat(StrEnum):
     """How log lines look; AUTO is CONSOLE on a terminal and JSON elsewhere."""
 
@@ -168,6 +173,7 @@ class Settings(BaseSettings):
     worker: WorkerSettings = WorkerSettings()
     codec: CodecSettings = CodecSettings()
     metrics: MetricsSettings = MetricsSettings()
+    retention: RetentionSettings = RetentionSettings()
     log: LogSettings = LogSettings()
 
     @property

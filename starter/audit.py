@@ -4,7 +4,6 @@ Never content, and never a reason: what was said stands in the decision log.
 """
 
 import re
-from typing import Any
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -18,7 +17,7 @@ LOOKS = frozenset({"engagements", "engagement"})
 
 _SAFE = re.compile(r"(?!\d{7,}$)[A-Za-z0-9._:-]{1,700}")
 """What may stand in a line: an id or a reference, and nothing that could be a number."""
-_ACTING = "acting"
+_ACTING, _ABOUT = "acting", "about"
 
 
 def record(*, who: str, role: str, tenant: str, what: str, reference: str, result: str) -> None:
@@ -29,9 +28,20 @@ def record(*, who: str, role: str, tenant: str, what: str, reference: str, resul
     )
 
 
-def acts(scope: Scope, caller: Caller, role: str) -> None:
-    """This request is the caller's, in this role; from here on it is on record, also when it is refused."""
-    scope.setdefault("state", {})[_ACTING] = (caller, role)
+def acts(scope: Scope, caller: Caller) -> None:
+    """This request is the caller's; from here on it is on record, also when it is refused."""
+    scope.setdefault("state", {})[_ACTING] = caller
+
+
+def caller_of(scope: Scope) -> Caller | None:
+    """Whose request this is; None for nobody's."""
+    caller = scope.get("state", {}).get(_ACTING)
+    return caller if isinstance(caller, Caller) else None
+
+
+def about(scope: Scope, reference: str) -> None:
+    """What this request is about, where its path does not say it."""
+    scope.setdefault("state", {})[_ABOUT] = reference
 
 
 class AuditedActions:
@@ -56,13 +66,29 @@ class AuditedActions:
 
 
 def _record_request(scope: Scope, status: int) -> None:
-    acting: tuple[Caller, str] | None = scope.get("state", {}).get(_ACTING)
-    route: Any = scope.get("route")
+    caller, route = caller_of(scope), scope.get("route")
     what = str(getattr(route, "operation_id", None) or getattr(route, "name", ""))
-    if acting is None or what in LOOKS:
+    if caller is None or route is None or what in LOOKS:
         return
-    caller, role = acting
     named = scope.get("path_params", {})
     reference = next((str(named[name]) for name in ("reference", "who", "job") if name in named), "")
-    result = "done" if status < 400 else f"refused {status}"
-    record(who=caller.name, role=role, tenant=caller.tenant, what=what, reference=reference, result=result)
+    record(
+        who=caller.name,
+        role=_role_of(route),
+        tenant=caller.tenant,
+        what=what,
+        reference=reference or scope["state"].get(_ABOUT, ""),
+        result=_result(status),
+    )
+
+
+def _role_of(route: object) -> str:
+    """The role that the route is for, by what it depends on."""
+    needed = getattr(getattr(route, "dependant", None), "dependencies", ())
+    return next((one.call.role.value for one in needed if hasattr(one.call, "role")), "")
+
+
+def _result(status: int) -> str:
+    if status < 400:
+        return "done"
+    return f"refused {status}" if status < 500 else f"failed {status}"

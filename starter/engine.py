@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from typing import TypeVar
 
+from pydantic import BaseModel
+from temporalio.api.common.v1 import Payload
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import (
     Client,
-    WorkflowExecutionStatus,
     WorkflowQueryFailedError,
     WorkflowUpdateFailedError,
     WorkflowUpdateRPCTimeoutOrCancelledError,
@@ -24,19 +26,23 @@ from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from domain import ids, names
-from domain.audit import ERASED_TEXT, AuditLine
+from domain.audit import ERASED_TEXT, AuditLine, summary
 from domain.calls import Command, CommandResult, NewPlan
 from domain.contacts import ContactChange
 from domain.engagements import Engagement
 from domain.errors import BadInput, EngineUnavailable, Erased, Mistake, NotAllowed, NotAnswered, NotFound
+from domain.following import spoken
 from domain.migration import MigrationView
 from domain.model import Model
 from domain.snapshot import EngagementSnapshot
 from workflows import search_attributes as found_by
 
+Opened = TypeVar("Opened", bound=BaseModel)
+
 OPENING_STAGE = "admitting"
 START_TIME = timedelta(seconds=5)
 QUERY_TIME = timedelta(seconds=2)
+ERASED_REASON = "the person was erased"
 UPDATE_TIME = timedelta(seconds=10)
 _READ_TIME = timedelta(seconds=5)
 
@@ -58,16 +64,6 @@ class Engine:
     async def start(self, engagement: Engagement) -> bool:
         """Start the engagement unless it runs or ran; False when it ran and ended. Repeating is harmless."""
         route, plan = engagement.route, engagement.plan
-        attributes = TypedSearchAttributes(
-            [
-                SearchAttributePair(found_by.STAGE, OPENING_STAGE),
-                SearchAttributePair(found_by.TENANT, engagement.tenant),
-                SearchAttributePair(found_by.LINE, route.line),
-                SearchAttributePair(found_by.PROVIDER, route.provider),
-                SearchAttributePair(found_by.PLAN, plan.name),
-                SearchAttributePair(found_by.NEEDS_HUMAN, value=False),
-            ]
-        )
         with _answers("start the engagement", "the engagement is recorded and starts when Temporal answers again"):
             try:
                 await self._client.start_workflow(
@@ -77,9 +73,9 @@ class Engine:
                     task_queue=ids.ENGAGEMENTS_QUEUE,
                     id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                     id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-                    static_summary=AuditLine(f"{plan.name} on {route.line}, template {plan.opening.template.name}"),
+                    static_summary=summary(f"{plan.name} on {route.line}, template {plan.opening.template.name}"),
                     static_details=AuditLine(_details(engagement)),
-                    search_attributes=attributes,
+                    search_attributes=_attributes(engagement),
                     priority=Priority(fairness_key=engagement.tenant),
                     rpc_timeout=START_TIME,
                 )
@@ -144,7 +140,15 @@ class Engine:
                 seen = await self._client.get_workflow_handle(workflow_id).describe(rpc_timeout=QUERY_TIME)
         except NotFound:
             return False
-        return seen.status is WorkflowExecutionStatus.RUNNING
+        return seen.close_time is None  # also where somebody paused it
+
+    async def break_off(self, workflow_id: str) -> None:
+        """End a run that nobody can carry on: its person was erased while it was being started. Harmless when over."""
+        try:
+            with _answers("end the engagement", "try again"):
+                await self._client.get_workflow_handle(workflow_id).terminate(ERASED_REASON, rpc_timeout=START_TIME)
+        except NotFound:
+            return
 
     async def contact_changed(self, workflow_id: str, change: ContactChange) -> bool:
         """Tell an engagement that its contact opted out elsewhere; False when it is over. Repeating is harmless."""
@@ -212,6 +216,19 @@ class Engine:
         with _answers("read the history", "try again"):
             return [event async for event in handle.fetch_history_events(rpc_timeout=_READ_TIME)]
 
+    async def opened(self, payload: Payload, kind: type[Opened]) -> Opened | None:
+        """What our code put into a history; None where it was the person's and they were erased.
+
+        Raises ``SetupError`` for a key that is not given here, ``ValueError`` for what is not of this kind.
+        """
+        try:
+            (value,) = await self._client.data_converter.decode([payload], [kind])
+        except Erased:
+            return None
+        except RuntimeError as error:  # Temporal's converter, around the reason
+            raise ValueError(f"a payload of the history is no {kind.__name__}") from error
+        return kind.model_validate(value)
+
     async def summary_of(self, event: HistoryEvent) -> str:
         """The one-line summary that our code gave to this event; empty when there is none or it cannot be opened."""
         if not event.user_metadata.HasField("summary"):
@@ -237,14 +254,38 @@ def _answers(what: str, advice: str) -> Iterator[None]:
         raise EngineUnavailable(f"Temporal could not {what} (no connection): {advice}") from error
 
 
+def _attributes(engagement: Engagement) -> TypedSearchAttributes:
+    route, job = engagement.route, found_by.findable_job(engagement.job, engagement.candidate.phone)
+    return TypedSearchAttributes(
+        [
+            SearchAttributePair(found_by.STAGE, OPENING_STAGE),
+            SearchAttributePair(found_by.TENANT, engagement.tenant),
+            SearchAttributePair(found_by.LINE, route.line),
+            SearchAttributePair(found_by.PROVIDER, route.provider),
+            SearchAttributePair(found_by.PLAN, engagement.plan.name),
+            SearchAttributePair(found_by.NEEDS_HUMAN, value=False),
+            *([SearchAttributePair(found_by.JOB, job)] if job else []),
+        ]
+    )
+
+
 def _details(engagement: Engagement) -> str:
-    plan = engagement.plan
+    """Who, by reference; by which plan, where, with which templates, and when it ends at the latest. No person."""
+    plan, opening = engagement.plan, engagement.plan.opening.template
+    job = found_by.findable_job(engagement.job, engagement.candidate.phone)
+    silence = f"{plan.silence.then.value} after {spoken(plan.silence.after)} of silence"
     lines = [
         f"- reference: {engagement.reference}",
         f"- tenant: {engagement.tenant}",
+        *([f"- job: {job}"] if job else []),
+        f"- contact: {engagement.contact_id}",
         f"- plan: {plan.name}, version {plan.version}",
         f"- line: {engagement.route.line} on account {engagement.route.account} ({engagement.route.provider})",
-        f"- template: {plan.opening.template.name} ({plan.opening.template.language})",
-        f"- follow-ups: {len(plan.follow_ups)}, then {plan.silence.then.value} after {plan.silence.after}",
+        f"- opening: template {opening.name} ({opening.language})",
+        *(
+            f"- follow-up {place}: template {one.template.name} ({one.template.language})"
+            for place, one in enumerate(plan.follow_ups, 1)
+        ),
+        f"- then: {silence}; at most {spoken(plan.longest)} in all",
     ]
     return "\n".join(lines)

@@ -105,11 +105,13 @@ class ErasureService:
         answer = Erasure(
             contact_id=contact_id, asked_at=record.asked_at, engagements=tuple(row.workflow_id for row in rows)
         )
-        still_open = await self._ended(rows, command, wait)
+        # once they are lost nothing ends by a command any more: what runs yet is broken off
+        still_open = () if record.erased_at is not None else await self._ended(rows, command, wait)
         if still_open:
             log.warning("erasure_waits", contact_id=contact_id, still_open=len(still_open))
             return answer.model_copy(update={"still_open": still_open, "erased_at": record.erased_at})
         counts = await self._erasures.erase(contact_id, bookkeeping_now())
+        await self._break_off(rows)
         cleared = await self._erasures.clear(contact_id)
         log.info("person_erased", contact_id=contact_id, traces_cleared=cleared)
         done = await self._erasures.record(contact_id)
@@ -130,6 +132,19 @@ class ErasureService:
             if not still_open or asyncio.get_running_loop().time() >= deadline:
                 return still_open
             await asyncio.sleep(_LOOK_AGAIN.total_seconds())
+
+    async def _break_off(self, rows: tuple[PersonsEngagement, ...]) -> None:
+        """End what a start that was in hand brought to Temporal after we had looked: nobody can carry it on.
+
+        A start that comes later still finds that out by itself. What Temporal does not answer now is seen to when the
+        erasure is repeated.
+        """
+        for row in rows:
+            try:
+                if await self._engine.is_open(row.workflow_id):
+                    await self._engine.break_off(row.workflow_id)
+            except EngineUnavailable as error:
+                log.warning("erased_run_not_looked_for", workflow_id=row.workflow_id, error=str(error))
 
     async def _stop(self, row: PersonsEngagement, command: Command) -> tuple[str, str]:
         """Why the engagement did not take the word; empty where it did or is over."""

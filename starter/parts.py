@@ -16,11 +16,17 @@ from runtime.secrets import resolve
 from starter.contacts import ContactService
 from starter.engine import Engine
 from starter.erasure import ErasureService
+from starter.exporting import ExportService
 from starter.gates import GateService
 from starter.letters import AtsService
+from starter.looking_back import LookingBack
+from starter.retention import RetentionService
 from starter.service import EngagementService
 from starter.templates import TemplateService
 from starter.tokens import AccessTokens
+from store.inbox_desk import InboxDesk
+from store.quiet_people import QuietPeople
+from store.retention import Retention
 
 
 def service_of(parts: ProcessParts) -> EngagementService:
@@ -58,6 +64,20 @@ def erasing_of(parts: ProcessParts) -> ErasureService:
     """Erasing people, on the parts of a process."""
     stores = parts.stores
     return ErasureService(stores.erasures, stores.contacts, stores.registry, Engine(parts.client))
+
+
+def exporting_of(parts: ProcessParts) -> ExportService:
+    """Exports of engagements, on the parts of a process."""
+    stores = parts.stores
+    looking = LookingBack(stores.registry, stores.ledger, Engine(parts.client))
+    return ExportService(looking, stores.contacts, InboxDesk(stores.database, stores.keys))
+
+
+def retention_of(parts: ProcessParts) -> RetentionService:
+    """Dropping what is past its time, on the parts of a process."""
+    stores = parts.stores
+    retention = Retention(stores.database, stores.keys, parts.settings.retention)
+    return RetentionService(retention, QuietPeople(stores.database), stores.erasures, Engine(parts.client))
 
 
 def ats_of(parts: ProcessParts) -> AtsService:

@@ -108,7 +108,11 @@ async def _on_rapport_error(request: Request, error: Exception) -> Response:
 
 
 async def _on_unauthenticated(request: Request, error: Exception) -> Response:
-    wait = error.wait if isinstance(error, Unauthenticated) else 0
+    return unauthenticated(error.wait if isinstance(error, Unauthenticated) else 0)
+
+
+def unauthenticated(wait: int) -> Response:
+    """What is answered without a valid token; ``wait`` are seconds to wait after too many failures."""
     if wait:
         problem = Problem(
             type=_type("too-many-failures"),

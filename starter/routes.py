@@ -9,7 +9,6 @@ from typing import Annotated
 
 from fastapi import Depends, FastAPI, Header, Path, Query, Request, params
 from fastapi.responses import Response
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from domain.calls import Command, CommandResult, MarkAnswered, MigratePlan, NewPlan, ResolveSend
 from domain.contacts import Candidate
@@ -20,11 +19,13 @@ from domain.plans import Plan
 from domain.topology import Role
 from starter import problem
 from starter.ats_routes import AtsTold, add_ats_status, add_requisitions
-from starter.audit import AuditedActions, acts
+from starter.audit import AuditedActions, about
+from starter.doors import Needs, add_doors
 from starter.erasure_routes import Erasing, add_erasure
+from starter.export_routes import Exporting, add_export
 from starter.healing import keep_starting_missing
 from starter.interface import PAGE_LIMIT, Engagements
-from starter.problem import Problem, Unauthenticated
+from starter.problem import Problem
 from starter.tokens import AccessTokens, Caller, FailureLimit
 from starter.views import EngagementPage, EngagementView, Started, Trace
 from store.idempotency import IdempotencyKeys, Remembered
@@ -54,6 +55,7 @@ _PROBLEMS: dict[int | str, dict[str, object]] = {
         (401, "no valid token"),
         (403, "the token lacks the role"),
         (404, "no such engagement of this tenant"),
+        (413, "the body is larger than 2 MiB"),
         (422, "mistakes in the request, all of them"),
         (429, "too many failed authentications"),
         (503, "Temporal or the store did not answer; try again"),
@@ -93,13 +95,14 @@ def create_rest_app(
     *,
     told: AtsTold | None = None,
     erasing: Erasing | None = None,
+    exporting: Exporting | None = None,
     failures: FailureLimit | None = None,
     clock: Clock = lambda: datetime.now(UTC),
 ) -> FastAPI:
     """The REST application. ``answers`` keeps what requests with an ``Idempotency-Key`` were answered.
 
     ``told`` keeps what tenants' systems tell of whole jobs, for a gateway to carry out; without it there is no such
-    route. ``erasing`` erases people; without it there is no such route either.
+    route. ``erasing`` erases people, ``exporting`` exports engagements; without them there are no such routes either.
     """
     app = FastAPI(
         title="Rapport",
@@ -112,15 +115,17 @@ def create_rest_app(
         lifespan=_healing(service, clock),
     )
     problem.install(app)
-    app.add_middleware(AuditedActions)
-    doors = _Doors(tokens, failures or FailureLimit())
-    _add_start(app, service, answers, doors, clock)
-    _add_reads(app, service, doors)
-    _add_commands(app, service, doors)
-    operator: params.Depends = Depends(doors.with_role(Role.OPERATE))
+    add_doors(app, tokens, failures or FailureLimit())
+    app.add_middleware(AuditedActions)  # the last that is added is the first that is asked
+    _add_start(app, service, answers, clock)
+    _add_reads(app, service)
+    _add_commands(app, service)
+    operator: params.Depends = Depends(Needs(Role.OPERATE))
     add_ats_status(app, service, operator)
     if erasing is not None:
-        add_erasure(app, erasing, Depends(doors.with_role(Role.ERASE)))
+        add_erasure(app, erasing, Depends(Needs(Role.ERASE)))
+    if exporting is not None:
+        add_export(app, exporting, Depends(Needs(Role.READ)))
     if told is not None:
         add_requisitions(app, told, operator, clock)
     return app
@@ -141,32 +146,7 @@ def _healing(service: Engagements, clock: Clock) -> Callable[[FastAPI], Abstract
     return lifespan
 
 
-class _Doors:
-    """Dependencies that let a caller in."""
-
-    def __init__(self, tokens: AccessTokens, failures: FailureLimit) -> None:
-        self._tokens, self._failures = tokens, failures
-
-    def with_role(self, role: Role) -> Callable[..., Caller]:
-        bearer = HTTPBearer(auto_error=False, description="a token of the configuration file")
-
-        def caller(request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> Caller:
-            client = request.client.host if request.client else ""
-            wait = self._failures.wait(client)
-            if wait:
-                raise Unauthenticated(wait)
-            known = self._tokens.caller(given.credentials) if given is not None else None
-            if known is None:
-                self._failures.failed(client)
-                raise Unauthenticated
-            acts(request.scope, known, role.value)
-            known.needs(role)
-            return known
-
-        return caller
-
-
-def _add_start(app: FastAPI, service: Engagements, answers: IdempotencyKeys, doors: _Doors, clock: Clock) -> None:
+def _add_start(app: FastAPI, service: Engagements, answers: IdempotencyKeys, clock: Clock) -> None:
     @app.post(
         "/v1/engagements",
         status_code=202,
@@ -176,13 +156,15 @@ def _add_start(app: FastAPI, service: Engagements, answers: IdempotencyKeys, doo
     )
     async def start(
         post: EngagementPost,
-        caller: Annotated[Caller, Depends(doors.with_role(Role.OPERATE))],
+        http: Request,
+        caller: Annotated[Caller, Depends(Needs(Role.OPERATE))],
         idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
     ) -> Response:
         """Repeating is safe: the same reference with the same input finds the engagement that is there.
 
         With an `Idempotency-Key` the first answer is given again as it was.
         """
+        about(http.scope, post.reference)
         asked = service.fingerprint(json.dumps(post.model_dump(mode="json"), sort_keys=True))
         if idempotency_key is not None:
             given = await answers.recall(caller.tenant, idempotency_key, asked)
@@ -210,8 +192,8 @@ def _add_start(app: FastAPI, service: Engagements, answers: IdempotencyKeys, doo
         return _as_given(answer)
 
 
-def _add_reads(app: FastAPI, service: Engagements, doors: _Doors) -> None:
-    reader = Annotated[Caller, Depends(doors.with_role(Role.READ))]
+def _add_reads(app: FastAPI, service: Engagements) -> None:
+    reader = Annotated[Caller, Depends(Needs(Role.READ))]
 
     @app.get("/v1/engagements", summary="List engagements, newest first")
     async def engagements(
@@ -232,8 +214,8 @@ def _add_reads(app: FastAPI, service: Engagements, doors: _Doors) -> None:
         return await service.trace(caller.tenant, reference)
 
 
-def _add_commands(app: FastAPI, service: Engagements, doors: _Doors) -> None:
-    operator = Annotated[Caller, Depends(doors.with_role(Role.OPERATE))]
+def _add_commands(app: FastAPI, service: Engagements) -> None:
+    operator = Annotated[Caller, Depends(Needs(Role.OPERATE))]
     carry_out: dict[str, tuple[Callable[[str, str, Command], Awaitable[CommandResult]], str]] = {
         "stop": (service.stop, "End as STOPPED"),
         "hand-over": (service.hand_over, "End as HANDED_OVER: a person goes on"),

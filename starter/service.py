@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import structlog
-from pydantic import ValidationError
 from temporalio.client import Client
 
 from domain import ids, names
@@ -14,19 +13,18 @@ from domain.contacts import phone_alias
 from domain.engagements import Engagement, EngagementRequest
 from domain.errors import BadInput, EngineUnavailable, Mistake, NotAllowed, NotFound, RapportError, StoreUnavailable
 from domain.migration import MigrationView
-from domain.outcomes import Decision
 from domain.sends import LedgerEntry
-from domain.snapshot import EngagementSnapshot
 from domain.topology import Topology
 from starter import story, trace
 from starter.engine import Engine, Live
 from starter.interface import PAGE_LIMIT
+from starter.looking_back import LookingBack
 from starter.phones import country_of
 from starter.requests import CapabilitiesOf, Fingerprints, ReconcileWaitOf, RequestCheck, fingerprints_of
-from starter.views import EngagementPage, EngagementSummary, EngagementView, Started, Trace, TraceEntry
+from starter.views import EngagementPage, EngagementSummary, EngagementView, Started, Trace
 from store.contacts import Contacts
 from store.ledger import Ledger
-from store.registry import ArchivedEngagement, EngagementRegistry, EngagementRow
+from store.registry import EngagementRegistry, EngagementRow
 
 log = structlog.get_logger()
 
@@ -53,6 +51,7 @@ class EngagementService:
         self._contacts = contacts
         self._ledger = ledger
         self._engine = Engine(client)
+        self._looking = LookingBack(registry, ledger, self._engine)
         self._check = RequestCheck(topology, capabilities_of, reconcile_wait_of)
         self._topology = topology
         self._keys = keys
@@ -136,7 +135,7 @@ class EngagementService:
         When no worker answers, the registry alone is told, with a note. Raises ``NotFound``.
         """
         row = await self._row(tenant, reference)
-        snapshot, note = await self._snapshot(row)
+        snapshot, note = await self._looking.snapshot(row)
         summary = _summary(row, None)
         if snapshot is not None and row.outcome is None:
             live = Live(stage=snapshot.stage, next_action_at=snapshot.until, needs_human=snapshot.needs_human)
@@ -223,7 +222,7 @@ class EngagementService:
         """Raise ``NotFound`` when a tenant has not every one of these engagements."""
         unknown = [reference for reference in references if await self._registry.get(tenant, reference) is None]
         if unknown:
-            raise NotFound(f"tenant {tenant} has no engagement {', '.join(unknown)}")
+            raise NotFound(f"tenant {tenant} has no engagement {', '.join(map(ids.spoken, unknown))}")
 
     async def resolve_send(self, tenant: str, reference: str, command: ResolveSend) -> CommandResult:
         """Settle a send whose outcome is unknown. Raises like ``stop``, and ``BadInput`` for another's send key."""
@@ -245,28 +244,23 @@ class EngagementService:
 
         With it the same as a story, in words for people. Raises ``NotFound``.
         """
-        row = await self._row(tenant, reference)
-        snapshot, note = await self._snapshot(row)
-        decisions = trace.from_decisions(await self._decided(row) if snapshot is None else snapshot.decisions)
-        history: list[TraceEntry] = []
-        notes = [note] if note else []
-        try:
-            events = await self._engine.history(row.workflow_id)
-            history = await trace.from_history(events, self._engine.summary_of)
-        except (NotFound, EngineUnavailable) as error:
-            notes.append(f"Temporal's history is missing: {error}")
-        told = story.tell(snapshot, history, datetime.now(UTC)) if snapshot is not None else None
+        seen = await self._looking.see(tenant, reference)
+        decisions = trace.from_decisions(seen.snapshot.decisions if seen.snapshot is not None else ())
+        history = await trace.from_history(seen.events, self._engine.summary_of)
+        told = story.tell(seen.snapshot, history, datetime.now(UTC)) if seen.snapshot is not None else None
         return Trace(
-            workflow_id=row.workflow_id,
+            workflow_id=seen.row.workflow_id,
             story=told,
             entries=trace.merged(history, decisions),
-            note="; ".join(notes),
+            note="; ".join(seen.notes),
         )
 
     async def _launch(self, workflow_id: str, engagement: Engagement) -> None:
         started = await self._engine.start(engagement)
         try:
-            await self._registry.mark_started(workflow_id)
+            if await self._registry.mark_started(workflow_id):  # nobody could carry it on
+                await self._engine.break_off(workflow_id)
+                raise NotAllowed("The person was erased while the engagement was being started: it was ended")
         except StoreUnavailable:  # it runs; without the mark it is only started once more, which finds it running
             log.warning("start_not_marked", workflow_id=workflow_id)
         log.info("engagement_started" if started else "engagement_ran_before", workflow_id=workflow_id)
@@ -279,35 +273,7 @@ class EngagementService:
         await self._launch(workflow_id, engagement)
 
     async def _row(self, tenant: str, reference: str) -> EngagementRow:
-        row = await self._registry.get(tenant, reference)
-        if row is None:
-            raise NotFound(f"tenant {tenant} has no engagement {reference}")
-        return row
-
-    async def _decided(self, row: EngagementRow) -> tuple[Decision, ...]:
-        """The decision log of the archive, which outlives the candidate."""
-        kept = await self._registry.archive_of(row.tenant, row.reference) if row.erased_at is not None else None
-        return () if kept is None else ArchivedEngagement.model_validate_json(kept).decisions
-
-    async def _snapshot(self, row: EngagementRow) -> tuple[EngagementSnapshot | None, str]:
-        if row.erased_at is not None:
-            return None, "the candidate was erased: the decision log is all that is kept"
-        if row.outcome is not None:
-            kept = await self._registry.archive_of(row.tenant, row.reference)
-            if kept is None:
-                return None, "the archive of this engagement was erased"
-            try:
-                archive = ArchivedEngagement.model_validate_json(kept)
-                return EngagementSnapshot.model_validate_json(archive.snapshot), ""
-            except ValidationError:
-                log.error("archived_snapshot_unreadable", workflow_id=row.workflow_id)  # noqa: TRY400 its text may hold answers
-                return None, "the archive of this engagement cannot be read by this release"
-        try:
-            return await self._engine.snapshot(row.workflow_id), ""
-        except NotFound:
-            return None, "registered, but Temporal has not started it yet: starting it again with the same input does"
-        except EngineUnavailable as error:
-            return None, f"only the registry is shown: {error}"
+        return await self._looking.row(tenant, reference)
 
     async def _command(self, tenant: str, reference: str, name: str, command: Command) -> CommandResult:
         row = await self._row(tenant, reference)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from domain.audit import WHY
 from domain.following import spoken
 from domain.free_form import MessageForm
 from domain.outcomes import Decision, EngagementOutcome, Settlement
@@ -195,7 +196,7 @@ class _Waits:
         timer = next((t for t in reversed(begun) if t.until and t.until >= end - AT_ONCE), None)
         if timer is None or timer.until is None:
             return held or "an answer"
-        what, _, otherwise = timer.text.rpartition(FOR)[0].partition(", else ")
+        what, _, otherwise = timer.text.rpartition(FOR)[0].partition(WHY)[0].partition(", else ")
         until = on_the_clock(timer.until, self._teller.zone_name)
         if held:
             return f"{held}, until {until}" if what in UNTIL_THEN else held

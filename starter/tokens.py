@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import ipaddress
 import math
 import time
 from collections import OrderedDict
@@ -110,14 +111,26 @@ class FailureLimit:
 
     def failed(self, client: str) -> None:
         """Count one failure."""
-        self._spent[client] = (self._now_spent(client) + 1, self._clock())
-        self._spent.move_to_end(client)
+        who = _subscriber(client)
+        self._spent[who] = (self._now_spent(client) + 1, self._clock())
+        self._spent.move_to_end(who)
         while len(self._spent) > self._clients:
             self._spent.popitem(last=False)
 
     def _now_spent(self, client: str) -> float:
-        spent, at = self._spent.get(client, (0.0, 0.0))
+        spent, at = self._spent.get(_subscriber(client), (0.0, 0.0))
         return max(0.0, spent - (self._clock() - at) / self._every)
+
+
+def _subscriber(client: str) -> str:
+    """Whose an address is: an IPv6 network of 64 bits is one subscriber's, who may take any of its addresses."""
+    try:
+        address = ipaddress.ip_address(client)
+    except ValueError:
+        return client
+    if isinstance(address, ipaddress.IPv4Address):
+        return client
+    return str(address.ipv4_mapped or ipaddress.IPv6Address(int(address) >> 64 << 64))
 
 
 def _digest(token: str) -> bytes:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, RowMapping, delete, func, select, update
+from sqlalchemy import Connection, RowMapping, func, select, update
 
 from domain.ats import AtsDelivery, AtsDeliveryState, AtsTelling
 from domain.errors import NotFound
@@ -19,8 +19,6 @@ from store.keys import KeyRing
 
 HELD_FOR = timedelta(minutes=2)
 """How long one who took a delivery up may go without a word of progress before another one may."""
-KEPT_FOR = timedelta(days=30)
-"""How long a delivery is remembered after it came: repeats of it within that time add nothing."""
 
 _PURPOSE = "ats-delivery"
 _DELIVERY, _TELLING = "delivery", "telling"
@@ -104,11 +102,6 @@ class AtsInbox:
             wanted = wanted.where(c.state.in_([state.value for state in states]))
         rows = await self._database.read(lambda connection: connection.execute(wanted).mappings().all())
         return tuple(AtsDelivery.model_validate(dict(row)) for row in rows)
-
-    async def forget(self, before: datetime) -> int:
-        """Drop what was received before this instant and does not wait. Returns how many."""
-        old = delete(ats_deliveries).where(ats_deliveries.c.received_at < before, ats_deliveries.c.state != _WAITING)
-        return await self._database.write(lambda connection: connection.execute(old).rowcount)
 
     async def _insert(self, tenant: str, key: str, form: str, body: bytes, at: datetime) -> bool:
         row: dict[str, object] = {

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, select, update
 
 from domain.ats import AtsLetter, NoticeState
 from domain.calls import AtsNotice
@@ -87,10 +87,3 @@ class AtsNotices:
                 f"tenant {tenant} has no undelivered notice {event_id}: see `rapport ats list --undelivered`"
             )
         return AtsNotice.model_validate_json(self._keys.open(sealed, _PURPOSE))
-
-    async def forget(self, before: datetime) -> int:
-        """Drop delivered notices that were made before this instant. Returns how many."""
-        old = delete(ats_notices).where(
-            ats_notices.c.made_at < before, ats_notices.c.state == NoticeState.DELIVERED.value
-        )
-        return await self._database.write(lambda connection: connection.execute(old).rowcount)

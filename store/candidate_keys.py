@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from itertools import takewhile
 from typing import Final, TypeVar
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -135,11 +136,11 @@ class DataKeys:
         kept = self._still_kept(key_id)
         if kept is not None:
             return kept
-        wanted = select(keys).where(keys.c.id == key_id)
+        wanted, asked = select(keys).where(keys.c.id == key_id), self._clock()
         row = await self._database.read(lambda connection: connection.execute(wanted).mappings().one_or_none())
         if row is None:
             raise NotFound(f"There is no data key {key_id[:64]!r} in this store: it belongs to another installation")
-        return self._keep(row)
+        return self._keep(row, asked)
 
     async def owners_of(self, key_ids: Collection[str]) -> dict[str, KeyOwner]:
         """Whose the keys of these ids are, destroyed or not; without those that never were."""
@@ -181,10 +182,11 @@ class DataKeys:
         kept = None if key_id is None else self._still_kept(key_id)
         if kept is not None:
             return kept
+        asked = self._clock()
         row = await self._database.read(lambda connection: _find(connection, owner))
         if row is None:
             row = await self._database.write(lambda connection: _make(connection, self._ring, owner))
-        key = self._keep(row)
+        key = self._keep(row, asked)
         _remember(self._ids, owner, key.id, _MOST_OWNERS)
         return key
 
@@ -193,27 +195,37 @@ class DataKeys:
         kept = self._kept.get(key_id)
         return None if kept is None else kept[1]
 
-    def _keep(self, row: RowMapping) -> DataKey:
+    def _keep(self, row: RowMapping, asked: float) -> DataKey:
+        """``asked`` is from before the row was read: it may have been destroyed at any moment since."""
         if row["wrapped"] is None:
             raise Erased(f"The key {row['id']} was destroyed: the person was erased, and what it sealed is gone")
         key = DataKey(row["id"], _owner(row), AESGCM(_unwrap(self._ring, row["id"], row["wrapped"])))
         # in the order of their ends: a key is never kept longer for being used
+        end = asked + KEPT_SECONDS
         self._kept.pop(key.id, None)
-        self._kept[key.id] = (self._clock() + KEPT_SECONDS, key)
+        sooner_read = list(takewhile(lambda other: self._kept[other][0] > end, reversed(self._kept)))
+        self._kept[key.id] = (end, key)
+        for other in reversed(sooner_read):
+            self._kept.move_to_end(other)
         while len(self._kept) > _MOST_KEPT:
             self._kept.popitem(last=False)
         self._set_alarm()
         return key
 
     def _set_alarm(self) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time() + self._soonest()
+        if self._alarm is not None and self._alarm.when() > due:
+            self._alarm.cancel()
+            self._alarm = None
         if self._alarm is None:
-            self._alarm = asyncio.get_running_loop().call_later(KEPT_SECONDS, self._on_alarm)
+            self._alarm = loop.call_at(due, self._on_alarm)
 
     def _on_alarm(self) -> None:
         self._alarm = None
         self.forget_old()
         if self._kept:
-            self._alarm = asyncio.get_running_loop().call_later(self._soonest(), self._on_alarm)
+            self._set_alarm()
 
     def _soonest(self) -> float:
         return max(0.0, next(iter(self._kept.values()))[0] - self._clock())

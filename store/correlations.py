@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Column, Connection, Row, Select, func, select
+from sqlalchemy import Column, ColumnElement, Connection, Row, Select, Text, func, or_, select, type_coerce
 
 from domain.events import ProviderEvent, Ties
 from domain.model import Instant, Model
@@ -13,6 +13,7 @@ from domain.sends import LedgerState
 from store.database import Database
 from store.keys import KeyRing
 from store.tables import contact_aliases, engagements, sends
+from store.veil import VeiledText
 
 EXACT_TIES: Final = ("reference", "flow_token", "run_id", "session_id", "message_id", "replied_to")
 """Ties that name one send, most exact first."""
@@ -145,7 +146,10 @@ def _sends(
     connection: Connection, account: str, column: Column[str], values: Iterable[str]
 ) -> Iterator[tuple[str, SendTie]]:
     for some in _chunks(values):
-        statement = _send_ties(column).where(sends.c.account == account, column.in_(some))
+        is_one: ColumnElement[bool] = column.in_(some)
+        if isinstance(column.type, VeiledText):  # also as releases wrote it that did not veil it
+            is_one = or_(is_one, type_coerce(column, Text).in_(some))
+        statement = _send_ties(column).where(sends.c.account == account, is_one)
         for row in connection.execute(statement):
             yield row.sought, _send_tie(row)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -12,6 +13,7 @@ from typing import TypeVar
 
 import psycopg
 import psycopg.sql
+from psycopg.rows import TupleRow
 from sqlalchemy import Connection, Engine, Table, create_engine, event, exc, inspect, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
@@ -21,6 +23,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 from domain.errors import SetupError, StoreUnavailable
 from store.host import HostIdentity, this_host
 from store.tables import store_host
+from store.veil import Veil, veil
 
 T = TypeVar("T")
 Values = Mapping[str, object]
@@ -35,6 +38,10 @@ STATEMENT_SECONDS = 15.0
 """PostgreSQL: how long one statement may take before the store counts as not answering."""
 VACUUM_SECONDS = 600.0
 """PostgreSQL: how long clearing one table of dead rows may take."""
+OLDER_SECONDS = 10.0
+"""PostgreSQL: how long clearing dead rows waits for transactions that may still see them."""
+REWRITE_WAIT_SECONDS = 2.0
+"""PostgreSQL: how long writing a table anew waits for those who use it, and all who come after wait with it."""
 
 _MIGRATION_LOCK = 0x52415050
 """PostgreSQL advisory lock under which only one process migrates."""
@@ -56,6 +63,15 @@ _SQLITE_OUTAGES = frozenset(
     }
 )
 """Primary result codes that mean the store did not do it; the others are defects of ours."""
+
+_ONCE_MORE_SECONDS = 0.05
+
+_OLDER = """
+    SELECT 1 FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+        AND xact_start < %(began)s AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL)
+    LIMIT 1
+"""
 
 _POSTGRES_STANDBY = "25006"
 """read_only_sql_transaction: a fail-over left us connected to a server that cannot write."""
@@ -116,6 +132,11 @@ class Database:
         threads = ThreadPoolExecutor(POSTGRES_THREADS, "store")
         return cls(_Lane(engine, threads), _Lane(engine.execution_options(postgresql_readonly=True), threads))
 
+    def veil(self, keys: Veil) -> None:
+        """Read and write the columns that nobody may read (``store.veil``) with these keys."""
+        for lane in (self._writers, self._readers):
+            veil(lane.engine, keys)
+
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Run ``work`` in one durable transaction. Raises ``StoreUnavailable`` and whatever ``work`` raises."""
         return await self._on(self._writers, work)
@@ -124,17 +145,23 @@ class Database:
         """Run ``work`` in one transaction that cannot write. Raises like ``write``."""
         return await self._on(self._readers, work)
 
-    async def leave_no_trace(self, tables: Sequence[str]) -> bool:
-        """Overwrite what changed and deleted rows of these tables left behind; False when others held that up.
+    async def leave_no_trace(self, tables: Sequence[str], *, to_rewrite: Sequence[str] = ()) -> bool:
+        """Lose what changed and deleted rows of these tables left behind; False when others held that up too long.
 
         On SQLite old contents lie in the write-ahead log until it is emptied (in the file they are overwritten at
-        once); on PostgreSQL in dead rows, until a vacuum that no older transaction stands in the way of. Raises
-        ``StoreUnavailable``.
+        once); on PostgreSQL in dead rows, until a vacuum after every older transaction. A vacuum frees their place in
+        the file and leaves the bytes there until the place is used again; those of ``to_rewrite``, tables that are
+        written into a new file for that, are gone. Raises ``StoreUnavailable``.
         """
-        if self._closed:
-            raise StoreUnavailable("The store was closed: this process is stopping.")
-        lane = self._writers
-        return await asyncio.get_running_loop().run_in_executor(lane.threads, _clear_traces, lane.engine, tables)
+        lane, loop = self._writers, asyncio.get_running_loop()
+        deadline = loop.time() + BUSY_SECONDS
+        while not self._closed:
+            if await loop.run_in_executor(lane.threads, _clear_traces, lane.engine, tables, to_rewrite):
+                return True
+            if loop.time() > deadline:
+                return False
+            await asyncio.sleep(_ONCE_MORE_SECONDS)
+        raise StoreUnavailable("The store was closed: this process is stopping.")
 
     async def ready(self) -> None:
         """Return when a transaction can begin. Raises ``StoreUnavailable``."""
@@ -296,7 +323,7 @@ def _transaction(engine: Engine, work: Callable[[Connection], T]) -> T:
         return work(connection)
 
 
-def _clear_traces(engine: Engine, tables: Sequence[str]) -> bool:
+def _clear_traces(engine: Engine, tables: Sequence[str], to_rewrite: Sequence[str]) -> bool:
     """Outside a transaction, where alone either database does it."""
     with _translated(), closing(engine.raw_connection()) as connection:
         if engine.dialect.name == "sqlite":
@@ -311,10 +338,30 @@ def _clear_traces(engine: Engine, tables: Sequence[str]) -> bool:
         try:
             driver.autocommit = True
             driver.execute(f"SET statement_timeout = '{VACUUM_SECONDS:.0f}s'")
-            for table in tables:
-                driver.execute(psycopg.sql.SQL("VACUUM {}").format(psycopg.sql.Identifier(table)))
+            if not _is_oldest(driver):
+                return False
+            for table in tables:  # a file that is to become shorter is waited for, and two who clear would wait long
+                driver.execute(psycopg.sql.SQL("VACUUM (TRUNCATE FALSE) {}").format(psycopg.sql.Identifier(table)))
+            # it keeps everybody from the table while it writes, and while it waits for others: briefly, then
+            driver.execute(f"SET lock_timeout = '{REWRITE_WAIT_SECONDS:.0f}s'")
+            for table in to_rewrite:
+                driver.execute(psycopg.sql.SQL("VACUUM (FULL) {}").format(psycopg.sql.Identifier(table)))
         except psycopg.OperationalError:  # a lock, or the server went away: the caller repeats it
             return False
+    return True
+
+
+def _is_oldest(driver: "psycopg.Connection[TupleRow]") -> bool:
+    """Wait until no transaction is left that may still see what was deleted; False when one stays too long.
+
+    Those of roles that ours may not look at are not seen.
+    """
+    deadline = time.monotonic() + OLDER_SECONDS
+    (began,) = driver.execute("SELECT clock_timestamp()").fetchone() or (None,)
+    while driver.execute(_OLDER, {"began": began}).fetchone() is not None:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_ONCE_MORE_SECONDS)
     return True
 
 

@@ -39,6 +39,9 @@ from store.tables import (
 
 _OF_THE_CONTACT = (contact_aliases, consents, opt_outs, opt_ins, contact_lines)
 _WAITING = AtsDeliveryState.WAITING.value
+_AT_ONCE = 500
+_TO_REWRITE = ("keys",)
+"""Small, and what lies in it opens every history of the person: not even its free space may hold that."""
 
 log = structlog.get_logger()
 
@@ -127,14 +130,22 @@ class Erasures:
 
     async def clear(self, contact_id: str) -> bool:
         """Overwrite what deleted rows left behind, and say so on record. False when others held that up: repeat it."""
-        if not await self._database.leave_no_trace([table.name for table in (*DELETED, *EMPTIED)]):
+        return await self.clear_many([contact_id])
+
+    async def clear_many(self, contact_ids: Sequence[str]) -> bool:
+        """``clear`` for all of these at once, who were lost before."""
+        tables = [table.name for table in (*DELETED, *EMPTIED)]
+        if not await self._database.leave_no_trace(tables, to_rewrite=_TO_REWRITE):
             return False
-        done = (
-            update(erasures)
-            .where(erasures.c.contact_id == contact_id, erasures.c.erased_at.is_not(None))
-            .values(cleared_at=func.coalesce(erasures.c.cleared_at, bookkeeping_now()))
-        )
-        await self._database.write(lambda connection: connection.execute(done))
+        c = erasures.c
+
+        def say_so(connection: Connection) -> None:
+            for start in range(0, len(contact_ids), _AT_ONCE):
+                these = c.contact_id.in_(contact_ids[start : start + _AT_ONCE])
+                now = func.coalesce(c.cleared_at, bookkeeping_now())
+                connection.execute(update(erasures).where(these, c.erased_at.is_not(None)).values(cleared_at=now))
+
+        await self._database.write(say_so)
         return True
 
 
@@ -204,6 +215,8 @@ def _forget_events(connection: Connection, contact_id: str, rows: Sequence[Perso
 
 def _empty_sends(connection: Connection, contact_id: str) -> int:
     c = sends.c
+    # a settlement that is being written is waited for: the search alone would not see what it adds
+    connection.execute(select(c.key).where(c.contact_id == contact_id).order_by(c.key).with_for_update()).all()
     held = or_(c.run_id != "", c.message_id != "", c.session_id != "", c.thread_id != "", c.reason != "")
     return connection.execute(update(sends).where(c.contact_id == contact_id, held).values(**emptied(sends))).rowcount
 
@@ -220,7 +233,7 @@ def _erase_engagement(connection: Connection, keys: KeyRing, row: PersonsEngagem
         .where(this)
         .values(
             **emptied(engagements) | {"fingerprints": {"erased": ""}},  # no later request equals it
-            archive=_bare(keys, kept.archive, row.workflow_id),
+            archive=bare_archive(keys, kept.archive, row.workflow_id),
             outcome=case((c.closed_at.is_(None), EngagementOutcome.STOPPED.value), else_=c.outcome),
             closed_at=func.coalesce(c.closed_at, at),
             erased_at=func.coalesce(c.erased_at, at),
@@ -229,7 +242,7 @@ def _erase_engagement(connection: Connection, keys: KeyRing, row: PersonsEngagem
     return True
 
 
-def _bare(keys: KeyRing, sealed: bytes | None, workflow_id: str) -> bytes | None:
+def bare_archive(keys: KeyRing, sealed: bytes | None, workflow_id: str) -> bytes | None:
     """An archive without the person; none where it cannot be opened, because what is not known must not stay."""
     if sealed is None:
         return None

@@ -1,8 +1,6 @@
 """What a REST request with an ``Idempotency-Key`` was answered, so that its repeat hears the same."""
 
-from datetime import datetime
-
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, select
 
 from domain.errors import Conflict
 from domain.model import Instant, Model
@@ -47,11 +45,6 @@ class IdempotencyKeys:
             return _find(connection, tenant, key) or answer
 
         return _same(await self._database.write(keep), key, answer.fingerprint)
-
-    async def forget(self, before: datetime) -> int:
-        """Drop what was answered before this instant. Returns how many."""
-        statement = delete(idempotency_keys).where(idempotency_keys.c.created_at < before)
-        return await self._database.write(lambda connection: connection.execute(statement).rowcount)
 
 
 def _find(connection: Connection, tenant: str, key: str) -> Remembered | None:

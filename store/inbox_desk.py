@@ -79,6 +79,12 @@ class InboxDesk:
             raise _missing(event_id)
         return _entry(row, self._opened(row))
 
+    async def of_engagement(self, workflow_id: str) -> tuple[DeskEntry, ...]:
+        """What lies here for one engagement, in order of arrival, opened where it can be."""
+        wanted = _entries().where(inbox_events.c.workflow_id == workflow_id).order_by(inbox_events.c.id)
+        rows = await self._db.read(lambda connection: connection.execute(wanted).all())
+        return tuple(_entry(row, self._opened(row)) for row in rows)
+
     async def reopen(self, event_id: int, sighting: str) -> None:
         """Make an event unmatched again, to be tried by ``sighting``.
 

@@ -1,10 +1,10 @@
-"""The inbox seen from outside: what waits there, what nobody could match, and what is old enough to go."""
+"""The inbox seen from outside: what waits there, and what nobody could match."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from sqlalchemy import Connection, Row, and_, delete, func, or_, select, update
+from sqlalchemy import Connection, Row, func, or_, select, update
 
 from domain.events import ProviderEvent
 from store.clock import bookkeeping_now
@@ -16,17 +16,10 @@ from store.inbox_relay import wanted_within
 from store.inbox_tables import DeliveryState, EventState, inbox_deliveries, inbox_events, purpose_of
 from store.keys import KeyRing
 
-REMEMBERED = timedelta(days=9)
-"""How long event keys are known: longer than any provider repeats a delivery (7 days)."""
-QUARANTINE = timedelta(days=8)
-WAITING = timedelta(days=30)
-"""How long what nobody could match stays visible and replayable."""
-
 ERASED = "the person was erased"
 """Why an event that waited for a person waits no more."""
 
-_PURGED_AT_ONCE = 1000
-_DONE = tuple(s.value for s in (EventState.RELAYED, EventState.LATE, EventState.NO_EFFECT, EventState.DISCARDED))
+_AT_ONCE = 1000
 _FOR_A_PERSON = (EventState.UNMATCHED.value, EventState.PARKED.value)
 
 
@@ -68,7 +61,7 @@ class Unmatched:
 
 
 class InboxReview:
-    """Reads the inbox, moves what found its place, deletes what is old. All methods may raise ``StoreUnavailable``."""
+    """Reads the inbox, moves what found its place. All methods may raise ``StoreUnavailable``."""
 
     def __init__(self, db: Database, keys: KeyRing, *, clock: Callable[[], datetime] = bookkeeping_now) -> None:
         self._db = db
@@ -94,15 +87,6 @@ class InboxReview:
     async def retry_unmatched(self, placed: Sequence[tuple[int, Placement]]) -> int:
         """Move events that are still unmatched to where they belong now; returns how many moved."""
         return await self._db.write(lambda connection: self._retry(connection, placed))
-
-    async def purge(self) -> int:
-        """Delete what is old enough to go; returns how many events went. Other writers get their turn in between."""
-        gone = 0
-        while some := await self._db.write(self._purge):
-            gone += some
-        while await self._db.write(self._purge_deliveries):
-            pass
-        return gone
 
     def _open(self, payload: bytes, received_at: datetime) -> ProviderEvent:
         return ProviderEvent.model_validate_json(self._keys.open(payload, purpose_of(received_at)))
@@ -159,22 +143,6 @@ class InboxReview:
         del values["id"]
         insert_new(connection, inbox_events, values, key=["account", "key_digest"])
 
-    def _purge(self, connection: Connection) -> int:
-        now, c = self._clock(), inbox_events.c
-        old = or_(
-            and_(c.state.in_(_DONE), c.received_at < now - REMEMBERED),
-            and_(c.state == EventState.QUARANTINED.value, c.received_at < now - QUARANTINE),
-            and_(c.state.in_(_FOR_A_PERSON), c.received_at < now - WAITING),
-        )
-        some = select(c.id).where(c.received_at < now - QUARANTINE, old).limit(_PURGED_AT_ONCE)
-        return connection.execute(delete(inbox_events).where(c.id.in_(some))).rowcount
-
-    def _purge_deliveries(self, connection: Connection) -> int:
-        c = inbox_deliveries.c
-        old = and_(c.state == DeliveryState.PARSED.value, c.received_at < self._clock() - REMEMBERED)
-        some = select(c.id).where(old).limit(_PURGED_AT_ONCE)
-        return connection.execute(delete(inbox_deliveries).where(c.id.in_(some))).rowcount
-
 
 def forget_within(
     connection: Connection, contact_id: str, *, workflow_ids: Sequence[str] = (), senders: Sequence[str] = ()
@@ -194,8 +162,8 @@ def forget_within(
         .with_for_update()
     ).scalars()
     found = list(ids)
-    for start in range(0, len(found), _PURGED_AT_ONCE):
-        these = c.id.in_(found[start : start + _PURGED_AT_ONCE])
+    for start in range(0, len(found), _AT_ONCE):
+        these = c.id.in_(found[start : start + _AT_ONCE])
         connection.execute(
             update(inbox_events)
             .where(these, c.state == EventState.PENDING.value)

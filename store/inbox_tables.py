@@ -21,6 +21,7 @@ from sqlalchemy import (
 )
 
 from store.tables import UtcDateTime, metadata
+from store.veil import VeiledTies
 
 _BigId = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only in an INTEGER column
 
@@ -87,7 +88,7 @@ inbox_events = Table(
     Column("workflow_id", String(LONGEST_WORKFLOW_ID), nullable=False, server_default=""),
     Column("send_key", String(300), nullable=False, server_default=""),
     Column("contact_id", String(64), nullable=False, server_default=""),
-    Column("sighting", Text),
+    Column("sighting", VeiledTies),
     Column("payload", LargeBinary),
     Column("received_at", UtcDateTime, nullable=False),
     Column("due_at", UtcDateTime),

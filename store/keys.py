@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Final, overload
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESSIV
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
@@ -61,6 +61,7 @@ class KeyRing:
         self._reference_key = _derive(pepper, b"send-reference")
         self._flow_token_key = _derive(pepper, b"flow-token")
         self._fingerprint_key = _derive(pepper, b"fingerprint")
+        self._veil_key = _derive(pepper, b"veil/mac") + _derive(pepper, b"veil/text")
         self._ciphers: dict[tuple[bytes, str], AESGCM] = {}
 
     @classmethod
@@ -72,6 +73,15 @@ class KeyRing:
     def current_id(self) -> str:
         """Id of the master key that seals now; not secret."""
         return self._current.hex()
+
+    def has(self, master_id: str) -> bool:
+        """Whether what this master key sealed opens here."""
+        return master_id in {key.hex() for key in self._masters}
+
+    @property
+    def veil(self) -> AESSIV:
+        """The cipher of texts that are looked up and must not be read (``store.veil``): 256-bit AES-SIV."""
+        return AESSIV(self._veil_key)
 
     def alias_digest(self, alias: Alias) -> bytes:
         """The keyed hash under which an alias is kept: 32 bytes.

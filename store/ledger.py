@@ -5,7 +5,7 @@ and nothing but an answer, reconciliation or a person moves the row on.
 """
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -26,7 +26,7 @@ from domain.errors import (
 )
 from domain.free_form import MessageForm, form_at
 from domain.sends import LedgerEntry, LedgerState, Send, SendClaim, SendFailure, SendNames, SendReceipt
-from store.aliases import learn_within
+from store.aliases import learn_within, lock_contact
 from store.caps import cap_refusal_within
 from store.contacts import OPTED_OUT, UNKNOWN_CONTACT, last_inbound_within
 from store.database import Database, insert_new
@@ -113,10 +113,16 @@ class Ledger:
         return None if row is None else _entry(row)
 
     async def list(
-        self, state: LedgerState | None = None, tenant: str | None = None, limit: int = 100
+        self,
+        state: LedgerState | None = None,
+        tenant: str | None = None,
+        limit: int = 100,
+        workflow_id: str | None = None,
     ) -> tuple[LedgerEntry, ...]:
-        """Rows in one state, of one tenant, or all; those claimed longest ago first."""
+        """Rows in one state, of one tenant, of one engagement, or all; those claimed longest ago first."""
         wanted = select(sends).order_by(sends.c.claimed_at.nulls_last(), sends.c.key).limit(limit)
+        if workflow_id is not None:
+            wanted = wanted.where(sends.c.workflow_id == workflow_id)
         if state is not None:
             wanted = wanted.where(sends.c.state == state.value)
         if tenant is not None:
@@ -163,6 +169,11 @@ class _Ending:
     failure: SendFailure | None
     at: datetime
 
+    def of_somebody_erased(self) -> "_Ending":
+        """What may still be known of a send whose answer comes when its person is gone: how it ended, and when."""
+        failure = None if self.failure is None else self.failure.model_copy(update={"reason": ""})
+        return replace(self, receipt=None, failure=failure)
+
 
 def _checked(state: LedgerState) -> LedgerState:
     if state not in _ENDINGS:
@@ -179,7 +190,9 @@ def _claim(connection: Connection, send: Send, names: SendNames, now: datetime, 
         return _as_it_stands(row)
     refusal = _refusal(connection, send, now) or cap_refusal_within(connection, send, caps, now)
     if refusal is not None:
-        _write(connection, send.key, {"scope": refusal.scope.value, "code": refusal.code, "reason": str(refusal)})
+        told: dict[str, object] = {"scope": refusal.scope.value, "code": refusal.code, "reason": str(refusal)}
+        gone = {"thread_id": ""} if refusal.code == UNKNOWN_CONTACT else {}  # nothing of somebody who was erased
+        _write(connection, send.key, told | gone)
         return refusal
     attempt: int = row["attempt"] + 1
     fresh: dict[str, object] = {
@@ -208,6 +221,7 @@ def _form(connection: Connection, send: Send, now: datetime) -> tuple[MessageFor
 
 def _refusal(connection: Connection, send: Send, now: datetime) -> NotSent | None:
     """The rule that forbids this send; every opt-out in force counts, whichever clock it was written by."""
+    lock_contact(connection, send.contact_id)  # whoever erases this person waits for the claim, or is seen here
     known = select(contacts.c.id).where(contacts.c.id == send.contact_id, ~_is_being_erased(send.contact_id))
     if connection.execute(known).first() is None:
         return PolicyRefused(
@@ -264,6 +278,7 @@ def _settle(connection: Connection, keys: KeyRing, claim: SendClaim, ending: _En
     row = _locked(connection, claim.key)
     if row is None:
         raise NotFound(f"There is no send {claim.key}: its row was never claimed here")
+    ending = _kept_of(connection, row, ending)
     stands = LedgerState(row["state"])
     if row["attempt"] != claim.attempt:
         return f"attempt {row['attempt']}"
@@ -281,6 +296,7 @@ def _resolve(connection: Connection, keys: KeyRing, send_key: str, ending: _Endi
     row = _locked(connection, send_key)
     if row is None:
         raise NotFound(f"There is no send {send_key}")
+    ending = _kept_of(connection, row, ending)
     stands = LedgerState(row["state"])
     if stands is ending.state:
         _complete(connection, keys, row, ending)
@@ -292,6 +308,13 @@ def _resolve(connection: Connection, keys: KeyRing, send_key: str, ending: _Endi
     if moved is None:
         raise NotFound(f"There is no send {send_key} any more")
     return _entry(moved)
+
+
+def _kept_of(connection: Connection, row: RowMapping, ending: _Ending) -> _Ending:
+    """The ending without what an erasure took; the row is locked, so that one which runs now is waited for."""
+    done = erasures.c.contact_id == row["contact_id"], erasures.c.erased_at.is_not(None)
+    is_gone = connection.execute(select(erasures.c.contact_id).where(*done)).first() is not None
+    return ending.of_somebody_erased() if is_gone else ending
 
 
 def _is_proven_sent(ending: _Ending) -> bool:

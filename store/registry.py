@@ -155,14 +155,20 @@ class EngagementRegistry:
         )
         return await self._database.read(lambda connection: tuple(connection.execute(wanted).scalars()))
 
-    async def mark_started(self, workflow_id: str) -> None:
-        """Temporal knows this engagement; repeating is harmless."""
+    async def mark_started(self, workflow_id: str) -> bool:
+        """Temporal knows this engagement; repeating is harmless. True when its person was erased meanwhile."""
         statement = (
             update(engagements)
             .where(engagements.c.workflow_id == workflow_id, engagements.c.started_at.is_(None))
             .values(started_at=bookkeeping_now())
         )
-        await self._database.write(lambda connection: connection.execute(statement))
+        gone = select(engagements.c.erased_at).where(engagements.c.workflow_id == workflow_id)
+
+        def work(connection: Connection) -> bool:
+            connection.execute(statement)
+            return connection.execute(gone).scalar_one_or_none() is not None
+
+        return await self._database.write(work)
 
     async def close(self, request: CloseRequest) -> None:
         """Write outcome and archive, which releases the contact; the first outcome stays. Repeating is harmless.

@@ -59,6 +59,7 @@ class Stores:
     @classmethod
     def on(cls, database: Database, keys: KeyRing) -> "Stores":
         """Every repository on a database that is open."""
+        database.veil(keys)
         return cls(
             database=database,
             keys=keys,

@@ -25,6 +25,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator
 
+from store.veil import VeiledText
+
 
 class UtcDateTime(TypeDecorator[datetime]):
     """An instant: aware on the way in, aware and in UTC on the way out, on every database."""
@@ -102,7 +104,7 @@ consents = Table(
     Column("id", Integer, primary_key=True),
     _contact(),
     Column("tenant", String(40), nullable=False),
-    Column("source", Text, nullable=False),
+    Column("source", VeiledText, nullable=False),
     Column("obtained_at", UtcDateTime, nullable=False),
     UniqueConstraint("contact_id", "tenant", "source", "obtained_at"),
 )
@@ -115,7 +117,7 @@ opt_outs = Table(
     _contact(),
     Column("scope", String(16), nullable=False),
     _text("scope_value"),
-    Column("source", Text, nullable=False),
+    Column("source", VeiledText, nullable=False),
     Column("at", UtcDateTime, nullable=False),
     Column("lifted_at", UtcDateTime),
     UniqueConstraint("contact_id", "scope", "scope_value", "source", "at"),
@@ -129,7 +131,7 @@ opt_ins = Table(
     _contact(),
     Column("scope", String(16), nullable=False),
     _text("scope_value"),
-    _text("source"),
+    Column("source", VeiledText, nullable=False, server_default=""),
     Column("at", UtcDateTime, nullable=False),
     UniqueConstraint("contact_id", "scope", "scope_value", "source", "at"),
 )
@@ -200,7 +202,7 @@ sends = Table(
     Column("form", String(16)),
     Column("inbound_at", UtcDateTime),
     _text("run_id"),
-    _text("message_id"),
+    Column("message_id", VeiledText, nullable=False, server_default=""),  # one of WhatsApp's has the number in it
     _text("session_id"),
     _text("thread_id"),
     _text("scope"),

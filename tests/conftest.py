@@ -19,9 +19,11 @@ settings.load_profile("rapport")
 SLOW_FIRST = (
     "tests/chaos/test_short",
     "tests/e2e/test_production",
+    "tests/markers/test_markers",
     "tests/chaos",
     "tests/e2e/test_demo",
     "tests/e2e",
+    "tests/ui",
     "tests/unit/gateway",
     "tests/workflow",
 )

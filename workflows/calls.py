@@ -11,7 +11,7 @@ from temporalio import workflow
 from temporalio.workflow import ActivityCancellationType, ActivityHandle
 
 from domain import names
-from domain.audit import AuditLine
+from domain.audit import summary as audit_summary
 from domain.calls import (
     Admission,
     AdmissionRequest,
@@ -42,13 +42,13 @@ class Calls:
 
     timing: Timing
 
-    def send(self, send: Send, left: timedelta) -> ActivityHandle[SendReceipt]:
+    def send(self, send: Send, left: timedelta, why: str) -> ActivityHandle[SendReceipt]:
         """Begin a send; it can be recalled until a worker holds it, and after that it is awaited to its own ending."""
         name = names.TRIGGER_FLOW if send.flow is not None else names.SEND_MESSAGE
         free = " or free text" if send.free_form is not None else ""
         summary = f"{send.step} #{send.n}: send {send.template.name} ({send.template.language}){free} on {send.line}"
         options = send_options(self.timing, left)
-        return _start(name, send, SendReceipt, _Door(sends_queue(send.line), options, summary))
+        return _start(name, send, SendReceipt, _Door(sends_queue(send.line), options, summary, why))
 
     def admit(self, request: AdmissionRequest) -> ActivityHandle[Admission]:
         """Consent, opt-outs, already busy."""
@@ -84,9 +84,9 @@ class Calls:
         door = self._lookup(request.account, "end the conversation at the provider")
         return _start(names.END_CONVERSATION, request, ConversationEnded, door)
 
-    def record_send(self, request: RecordSend) -> ActivityHandle[None]:
+    def record_send(self, request: RecordSend, why: str) -> ActivityHandle[None]:
         """Write to the ledger what was found out about a send."""
-        door = _Door(ENGAGEMENTS_QUEUE, record_options(), f"record the send as {request.state}")
+        door = _Door(ENGAGEMENTS_QUEUE, record_options(), f"record the send as {request.state}", why)
         return _start(names.RECORD_SEND, request, type(None), door)
 
     def join_gate(self, request: JoinRequest) -> ActivityHandle[JoinAnswer]:
@@ -100,10 +100,10 @@ class Calls:
         door = _Door(ENGAGEMENTS_QUEUE, record_options(), f"tell {request.gate}: {why}")
         return _start(names.LEAVE_GATE, request, type(None), door)
 
-    def close(self, request: CloseRequest) -> ActivityHandle[None]:
+    def close(self, request: CloseRequest, why: str) -> ActivityHandle[None]:
         """Make the outcome final."""
-        summary = f"close as {request.result.settlement.outcome}: archive, release the contact"
-        return _start(names.CLOSE_ENGAGEMENT, request, type(None), _Door(ENGAGEMENTS_QUEUE, record_options(), summary))
+        door = _Door(ENGAGEMENTS_QUEUE, record_options(), f"close as {request.result.settlement.outcome}", why)
+        return _start(names.CLOSE_ENGAGEMENT, request, type(None), door)
 
     def notify_ats(self, notice: AtsNotice) -> ActivityHandle[None]:
         """Tell the tenant's system."""
@@ -120,6 +120,7 @@ class _Door:
     queue: str
     options: CallOptions
     summary: str
+    why: str = ""
 
 
 def _start(name: str, request: Model, answer: type[Answer], door: _Door) -> ActivityHandle[Answer]:
@@ -132,6 +133,6 @@ def _start(name: str, request: Model, answer: type[Answer], door: _Door) -> Acti
         schedule_to_close_timeout=door.options.schedule_to_close,
         retry_policy=door.options.policy,
         cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-        summary=AuditLine(door.summary),
+        summary=audit_summary(door.summary, door.why),
     )
     return handle

@@ -39,7 +39,7 @@ from workflows.progress import Progress
 from workflows.reconciling import FALLBACK_OPENING, OPENING
 from workflows.sending import Sending
 from workflows.steps import Step
-from workflows.story import snapshot
+from workflows.story import snapshot, why_so
 
 LONGEST_QUEUE_PAUSE = timedelta(hours=1)
 """How long a queued engagement rests at most before it asks again whether the person is free."""
@@ -330,7 +330,8 @@ class EngagementWorkflow:
                 snapshot=self.snapshot().model_dump_json(),
                 at=self._progress.now,
             )
-            await self._progress.finish(self._progress.calls.close(request), recall=False)
+            why = why_so(settlement, self._state)
+            await self._progress.finish(self._progress.calls.close(request, why), recall=False)
             self._state.closed = True
         self._progress.show(Stage.CLOSED, "")
         await self._notify_ats(result)
@@ -389,7 +390,9 @@ class EngagementWorkflow:
         plan, went_over = self._progress.engagement.plan, self._state.went_over
         name, since = (FALLBACK_OPENING, went_over.at) if went_over else (OPENING, self._state.started_at)
         expires = since + (plan.opening.expires or plan.step_expiry)
-        return Step(name, plan.opening.template, plan.opening.flow, expires, free_form=plan.opening.free_form)
+        why = f"nothing arrived on {went_over.left.line}" if went_over else f"plan {plan.name} v{plan.version} begins"
+        its = plan.opening
+        return Step(name, its.template, its.flow, expires, free_form=its.free_form, why=why)
 
     def _result(self, settlement: Settlement) -> EngagementResult:
         return EngagementResult(

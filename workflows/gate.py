@@ -7,7 +7,7 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 from domain import names
-from domain.audit import AuditLine
+from domain.audit import summary
 from domain.calls import Command, CommandResult
 from domain.errors import Scope
 from domain.events import ProviderEvents
@@ -25,7 +25,7 @@ from domain.state import until
 from workflows import search_attributes as attributes
 from workflows.gate_calls import GateCalls
 from workflows.gate_looking import Looking
-from workflows.gate_story import gate_details, gate_snapshot
+from workflows.gate_story import gate_details, gate_reason, gate_snapshot
 
 FIRST_JOIN = timedelta(minutes=1)
 PAGE = 500
@@ -119,7 +119,7 @@ class GateWorkflow:
                 await workflow.wait_condition(
                     lambda: bool(self._state.joined or self._state.unread_commands),
                     timeout=FIRST_JOIN,
-                    timeout_summary=AuditLine("the first to join"),
+                    timeout_summary=summary("the first to join"),
                 )
         self._show()
 
@@ -181,7 +181,7 @@ class GateWorkflow:
             return bool(state.unread_commands or moved or sooner or left or self._carries_too_much())
 
         try:
-            look = AuditLine("the next look")
+            look = summary("the next look", gate_reason(state))
             await workflow.wait_condition(news, timeout=until(due, looking.now), timeout_summary=look)
         except TimeoutError:
             return

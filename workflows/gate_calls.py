@@ -6,7 +6,7 @@ from temporalio import workflow
 from temporalio.workflow import ActivityHandle
 
 from domain import names
-from domain.audit import AuditLine
+from domain.audit import summary
 from domain.gates import Gate, Released, ReleasePage, TemplateLook, TemplateSubmission
 from domain.ids import ENGAGEMENTS_QUEUE, lookups_queue
 from domain.sends import TemplateReading
@@ -29,7 +29,7 @@ class GateCalls:
             start_to_close_timeout=timedelta(seconds=30),
             schedule_to_close_timeout=timedelta(minutes=10),
             retry_policy=GATE_READ_POLICY,
-            summary=AuditLine(f"how does {look.template.name} ({look.template.language}) stand?"),
+            summary=summary(f"how does {look.template.name} ({look.template.language}) stand?"),
         )
         return reading
 
@@ -43,13 +43,14 @@ class GateCalls:
             start_to_close_timeout=timedelta(seconds=60),
             schedule_to_close_timeout=timedelta(hours=1),
             retry_policy=SUBMIT_POLICY,
-            summary=AuditLine(f"submit {request.template.name} ({request.template.language})"),
+            summary=summary(f"submit {request.template.name} ({request.template.language})"),
         )
         return reading
 
     def release(self, page: ReleasePage) -> ActivityHandle[Released]:
         """Tell one page of waiters. Tried without end: they can do nothing before they hear."""
-        told = len(page.workflow_ids)
+        told, trial = len(page.workflow_ids), ", on trial" if page.decision.trial else ""
+        by = f" ({page.decision.actor})" if page.decision.actor else ""
         released: ActivityHandle[Released] = workflow.start_activity(
             names.RELEASE_WAITERS,
             page,
@@ -58,6 +59,6 @@ class GateCalls:
             start_to_close_timeout=timedelta(minutes=10),
             heartbeat_timeout=timedelta(seconds=15),
             retry_policy=RECORD_POLICY,
-            summary=AuditLine(f"tell {told}: {page.decision.verdict}" + (", on trial" if page.decision.trial else "")),
+            summary=summary(f"tell {told}: {page.decision.verdict}{trial}", page.decision.reason + by),
         )
         return released

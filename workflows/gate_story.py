@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from domain.audit import in_one_line
 from domain.gates import Gate, GateSnapshot, GateState
 from workflows.story import instant
 
@@ -35,7 +36,7 @@ def gate_details(gate: Gate, state: GateState, due: datetime) -> str:
     if state.decisions:
         lines += ["", "Last decisions:", ""]
         lines += [
-            f"- {instant(d.at)} `{d.rule}` {d.text}{f' ({d.actor})' if d.actor else ''}"
+            f"- {instant(d.at)} `{d.rule}` {in_one_line(d.text)}{f' ({d.actor})' if d.actor else ''}"
             for d in state.decisions[-LAST_DECISIONS:]
         ]
     return "\n".join(lines)

@@ -115,6 +115,7 @@ class Listening:
             min(expires, progress.ends_at),
             free_form=its.free_form,
             objection=lambda: self._progress.following.objection(due.place),
+            why=self._progress.following.cause(due.place),
         )
 
     async def _follow_up(self, due: NextMove) -> None:
@@ -163,6 +164,7 @@ class Listening:
             its.flow,
             expires,
             objection=lambda: progress.following.objection_again(place) if place else None,
+            why="free text was not delivered",
         )
 
     async def end_run(self, live: SendRecord, *, refusal_is_answer: bool = False) -> bool:

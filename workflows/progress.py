@@ -10,7 +10,7 @@ from temporalio import workflow
 from temporalio.common import SearchAttributeUpdate
 from temporalio.workflow import ActivityHandle
 
-from domain.audit import AuditLine
+from domain.audit import summary
 from domain.engagements import Engagement
 from domain.following import Following
 from domain.going_over import GoingOver
@@ -21,9 +21,10 @@ from domain.reading import Reader
 from domain.state import EngagementState, Stage, until
 from workflows import search_attributes as attributes
 from workflows.calls import Calls
-from workflows.story import current_details
+from workflows.story import current_details, why_waiting
 
 Answer = TypeVar("Answer")
+Updates = list[SearchAttributeUpdate[str] | SearchAttributeUpdate[bool] | SearchAttributeUpdate[datetime]]
 
 MARKETING_APART = "marketing-apart"
 """Engagements that ended by an opt-out from marketing under the release before it stay ended."""
@@ -119,7 +120,7 @@ class Progress:
                 await workflow.wait_condition(
                     lambda: self.state.has_news() or also(),
                     timeout=until(end, self.now),
-                    timeout_summary=AuditLine(waiting_for),
+                    timeout_summary=summary(waiting_for, why_waiting(self.state)),
                 )
         except asyncio.CancelledError:
             self._cancelled()
@@ -165,9 +166,10 @@ class Progress:
         if self.state.pause is not None:
             stage = Stage.PAUSED
         self.state.stage, self.waiting_for, self.until = stage, waiting_for, end
-        workflow.set_current_details(current_details(self.engagement, self.state, waiting_for, end))
         if stage in WAITS or workflow.info().typed_search_attributes.get(attributes.STAGE) == Stage.PAUSED.value:
             self._make_findable(stage, end)
+        since = workflow.info().typed_search_attributes.get(attributes.WAITING_SINCE) if stage in WAITS else None
+        workflow.set_current_details(current_details(self.engagement, self.state, waiting_for, end, since))
 
     def show_line(self) -> None:
         """Make it findable by the line that it goes on by."""
@@ -182,7 +184,7 @@ class Progress:
 
     def _make_findable(self, stage: Stage, end: datetime | None) -> None:
         known = workflow.info().typed_search_attributes
-        changes: list[SearchAttributeUpdate[str] | SearchAttributeUpdate[bool] | SearchAttributeUpdate[datetime]] = []
+        changes: Updates = []
         if known.get(attributes.STAGE) != stage.value:
             changes.append(attributes.STAGE.value_set(stage.value))
         gate = self.state.hold.gate if self.state.hold else ""
@@ -198,7 +200,22 @@ class Progress:
                 attributes.NEXT_ACTION_AT.value_unset(),
             ]
         if changes:
-            workflow.upsert_search_attributes(changes)
+            workflow.upsert_search_attributes([*changes, *self._riding_along(stage)])
+
+    def _riding_along(self, stage: Stage) -> Updates:
+        """What is upserted only together with something else, so that it never is an action of its own."""
+        known, hold = workflow.info().typed_search_attributes, self.state.hold
+        is_unknown = self.state.unknown_send() is not None
+        changes: Updates = []
+        if stage is Stage.CLOSED:
+            changes.append(attributes.WAITING_SINCE.value_unset())
+        elif known.get(attributes.STAGE) != stage.value:
+            changes.append(attributes.WAITING_SINCE.value_set(self.now))
+        if known.get(attributes.HOLD_RULE, default="") != (hold.rule if hold else ""):
+            changes.append(attributes.HOLD_RULE.value_set(hold.rule) if hold else attributes.HOLD_RULE.value_unset())
+        if known.get(attributes.SEND_UNKNOWN, default=False) != is_unknown:
+            changes.append(attributes.SEND_UNKNOWN.value_set(is_unknown))
+        return changes
 
     def _cancelled(self) -> None:
         """Cancelled in Temporal itself: that is a stop, and the candidate and the ATS still get a proper end."""

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from domain import names
 from domain.calls import ReconcileRequest, RecordSend
 from domain.outcomes import EngagementOutcome
 from domain.sends import LedgerState
@@ -136,4 +137,6 @@ class Reconciling:
         receipt = record.receipt if state is LedgerState.SENT else None
         request = RecordSend(send_key=record.key, state=state, receipt=receipt, at=self._progress.now)
         record.needs_record = False  # before the wait: an event that is read in it may have more to record
-        await self._progress.finish(self._progress.calls.record_send(request), recall=False)
+        said = self._state.last_decision(names.RESOLVE_SEND)
+        why = f"{said.text} ({said.actor})" if said is not None and said.text.startswith(f"{record.step}: ") else ""
+        await self._progress.finish(self._progress.calls.record_send(request, why), recall=False)

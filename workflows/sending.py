@@ -5,6 +5,7 @@ from datetime import datetime
 from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
+from domain import names
 from domain.errors import Scope
 from domain.following import form_in_words
 from domain.free_form import FreeFormMessage, MessageForm
@@ -111,7 +112,7 @@ class Sending:
         progress.show(Stage.OPENING, f"{step.name} to leave through {progress.engagement.route.line}", step.expires)
         try:
             receipt = await progress.finish(
-                progress.calls.send(self._request(record, step), budget),
+                progress.calls.send(self._request(record, step), budget, self._why(record, step)),
                 leaves_us=True,
                 unwanted=lambda: step.objection() is not None,
             )
@@ -131,6 +132,15 @@ class Sending:
         if step.free_form is None or tried:
             return None
         return step.free_form.filled(self._progress.engagement.candidate.variables)
+
+    def _why(self, record: SendRecord, step: Step) -> str:
+        """What makes it leave, for whoever reads the history later."""
+        if record.n == 1:
+            return step.why
+        asked = self._state.last_decision(names.RESEND)
+        if asked is not None and asked.at <= record.since:
+            return f"sent once more: {asked.text} ({asked.actor})"
+        return "the earlier one is known unsent"
 
     def _request(self, record: SendRecord, step: Step) -> Send:
         engagement, now = self._progress.engagement, self._progress.now

@@ -11,7 +11,8 @@ from domain.plans import FlowRef, TemplateRef
 class Step:
     """What is to be sent, and until when it is worth sending: the template, or ``free_form`` in its place.
 
-    ``objection`` is asked at the moment when it leaves: why it must not leave any more, None when it may.
+    ``objection`` is asked at the moment when it leaves: why it must not leave any more, None when it may. ``why`` says
+    what made it due.
     """
 
     def __init__(
@@ -23,6 +24,7 @@ class Step:
         *,
         free_form: FreeForm | None = None,
         objection: Callable[[], Objection | None] = lambda: None,
+        why: str = "",
     ) -> None:
         self.name, self.template, self.flow, self.expires = name, template, flow, expires
-        self.free_form, self.objection = free_form, objection
+        self.free_form, self.objection, self.why = free_form, objection, why

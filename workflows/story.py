@@ -1,51 +1,126 @@
 """What Temporal UI shows of an engagement: Markdown without personal data, and the snapshot."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
+from domain.audit import in_one_line
 from domain.engagements import Engagement
 from domain.following import Following
 from domain.free_form import MessageForm
 from domain.ids import engagement_workflow_id
+from domain.outcomes import Decision, Settlement
 from domain.plans import Plan
 from domain.snapshot import EngagementSnapshot, HoldView, PauseView, SendView, StepView
 from domain.state import EngagementState, SendRecord
+from workflows.search_attributes import findable_job
 
 LAST_DECISIONS = 8
+LAST_OF_ONE_KIND = 5
+
+_OF_CANDIDATE = {
+    "text": "",
+    "form-answer": "",
+    "flow-finished": "",
+    "cancelled-by-candidate": "",
+    "opt-in": "",
+    "opt-out-engagement": "",
+    "opt-out-line": "",
+    "opt-out-marketing": "",
+    "flow-run": "the flow is running",
+    "message-status": ": read",
+}
+"""Rules of decisions that tell what the candidate did, and how those end. What was written or answered is in none."""
+_MARKUP = str.maketrans({one: f"\\{one}" for one in "\\`*[]<>|"})
 
 
-def current_details(engagement: Engagement, state: EngagementState, waiting_for: str, end: datetime | None) -> str:
-    """Stage, next instant, hold, table of sends and last decisions, as Markdown."""
+def current_details(
+    engagement: Engagement, state: EngagementState, waiting_for: str, end: datetime | None, since: datetime | None
+) -> str:
+    """Stage, wait, hold, sends, what the candidate and operators did, last decisions, as Markdown without tables.
+
+    Temporal UI draws the cells of a table without any space between them, and lists only after an empty line.
+    """
     route, plan = engagement.route, engagement.plan
-    lines = [
-        f"**{state.stage}** · {engagement.reference} · {plan.name} v{plan.version} on {route.line} ({route.provider})"
+    job = findable_job(engagement.job, engagement.candidate.phone)
+    about = f" · job {job}" if job else ""
+    where = f"{plan.name} v{plan.version} on {route.line} ({route.provider})"
+    blocks = [
+        [f"**{state.stage}** · {engagement.reference}{about} · {where}"],
+        _standing(state, waiting_for, end, since),
+        ["Sends:", "", *(line for send in state.sends for line in _sent(send))] if state.sends else [],
+        _told("The candidate (in kind, not in content):", [d for d in state.decisions if _is_of_candidate(d)]),
+        _told("Operators and other systems:", [d for d in state.decisions if d.actor]),
+        _told("Last decisions:", state.decisions, LAST_DECISIONS),
     ]
+    return "\n\n".join("\n".join(block) for block in blocks if block)
+
+
+def why_waiting(state: EngagementState) -> str:
+    """What keeps it back, in one line; empty while it waits for nothing but an answer."""
+    if state.pause is not None:
+        return f"paused by {state.pause.actor}: {state.pause.reason}"
+    return f"{state.hold.rule}: {state.hold.reason}" if state.hold is not None else ""
+
+
+def why_so(settlement: Settlement, state: EngagementState) -> str:
+    """What decided the outcome, and who, in one line."""
+    decided = next((d for d in state.decisions if d.rule == settlement.rule and d.at == settlement.at), None)
+    by = f" ({decided.actor})" if decided is not None and decided.actor else ""
+    return f"{settlement.rule}: {settlement.reason}{by}"
+
+
+def _standing(state: EngagementState, waiting_for: str, end: datetime | None, since: datetime | None) -> list[str]:
+    """How it ended, or what it waits for since when and until when, and who or what keeps it back. A line each."""
+    lines = []
     if state.settlement is not None:
-        lines.append(f"**{state.settlement.outcome}** by `{state.settlement.rule}`: {state.settlement.reason}")
+        lines.append(f"**{state.settlement.outcome}** by {_plain(why_so(state.settlement, state))}")
+        lines.append(f"Decided: {instant(state.settlement.at)}")
     elif waiting_for:
-        lines.append(f"Waiting for: {waiting_for}" + (f", until {instant(end)}" if end else ""))
+        lines.append(f"**Waiting for** {waiting_for}" + (f", until {instant(end)}" if end else ""))
+        lines += [f"Waiting since {instant(since)}"] if since else []
     if state.pause is not None:
         pause = state.pause
-        lines.append(f"**Paused** since {instant(pause.since)} by {pause.actor}: {pause.reason}")
+        lines.append(f"**Paused** since {instant(pause.since)} by {_plain(pause.actor)}: {_plain(pause.reason)}")
     if state.hold is not None:
-        lines.append(f"**Held** since {instant(state.hold.since)} by `{state.hold.rule}`: {state.hold.reason}")
-        if state.hold.gate:
-            lines.append(f"Waits with others at `{state.hold.gate}`")
+        hold = state.hold
+        lines.append(f"**Held** since {instant(hold.since)} by `{hold.rule}`: {_plain(hold.reason)}")
+        lines += [f"Waits with others at `{hold.gate}`"] if hold.gate else []
     if state.needs_human:
         lines.append("**Needs a person.**")
-    if state.sends:
-        lines += ["", "| send | template | state | flow run | message | provider ids |", "|---|---|---|---|---|---|"]
-        lines += [
-            f"| {s.step} #{s.n} | {_said(s)} | {s.state} | {s.run_status or ''} | {s.message_status or ''} |"
-            f" {' '.join(filter(None, (s.receipt.reference, s.receipt.run_id, s.receipt.message_id)))} |"
-            for s in state.sends
-        ]
-    if state.decisions:
-        lines += ["", "Last decisions:", ""]
-        lines += [
-            f"- {instant(d.at)} `{d.rule}` {d.text}{f' ({d.actor})' if d.actor else ''}"
-            for d in state.decisions[-LAST_DECISIONS:]
-        ]
-    return "\n".join(lines)
+    return [f"- {line}" for line in lines]
+
+
+def _sent(send: SendRecord) -> list[str]:
+    """One send: what became of it, and by which ids its provider knows it."""
+    known = [
+        f"template {_said(send)}" if send.receipt.form is not MessageForm.FREE_FORM else _said(send),
+        f"flow {send.run_status}" if send.run_status else "",
+        f"message {send.message_status}" if send.message_status else "",
+        f"begun {instant(send.since)}",
+    ]
+    receipt = send.receipt
+    ids = {"reference": receipt.reference, "flow run": receipt.run_id, "message": receipt.message_id}
+    given = [f"{name} `{its}`" for name, its in ids.items() if its]
+    lines = [f"- {send.step} #{send.n}: **{send.state}** · {' · '.join(filter(None, known))}"]
+    return [*lines, f"- {send.step} #{send.n}, ids at the provider: {', '.join(given)}"] if given else lines
+
+
+def _told(title: str, decisions: Sequence[Decision], most: int = LAST_OF_ONE_KIND) -> list[str]:
+    told = [
+        f"- {instant(d.at)} `{d.rule}` {_plain(d.text)}{f' ({_plain(d.actor)})' if d.actor else ''}"
+        for d in decisions[-most:]
+    ]
+    return [title, "", *told] if told else []
+
+
+def _is_of_candidate(decision: Decision) -> bool:
+    ending = _OF_CANDIDATE.get(decision.rule)
+    return ending is not None and not decision.actor and decision.text.endswith(ending)
+
+
+def _plain(text: str) -> str:
+    """What somebody typed or a provider told, as nothing but text in one line: it can draw no line of ours."""
+    return in_one_line(text).translate(_MARKUP)
 
 
 def instant(at: datetime | None) -> str:

@@ -1,7 +1,7 @@
 """What Recrubo's refusals mean. Classes follow the HTTP status (A-R3); codes and field names are kept for people.
 
-Only what the documentation gives or JSON:API calls static goes into a text: the code, the title and the pointer to the
-member. ``detail`` may repeat what we sent, so it never does.
+Only what the documentation gives or JSON:API calls static goes into a text: the code, the plain words of the title and
+the pointer to the member. ``detail`` may repeat what we sent, so it never does.
 """
 
 import re
@@ -9,8 +9,9 @@ import re
 from domain.events import MessageStatusChanged
 from domain.model import JsonValue
 from providers.endings import Answer, Verdict, with_facts
+from providers.plain_words import plain_words
 from providers.recrubo.schemas import ErrorBody, ErrorItem, RelayedMetaError
-from providers.wire import as_object, mask_numbers, plain_code
+from providers.wire import as_object, plain_code
 
 TEMPLATE_EXISTS = "100/2388024"
 """Relayed from Meta by template creation: that name exists in that language already."""
@@ -33,7 +34,9 @@ def refine(answer: Answer, verdict: Verdict) -> Verdict:
     item = first_error(answer)
     if item is None:
         return verdict
-    facts = "; ".join(part for part in (item.title[:80], _field(item.source.pointer), item.relayed.name) if part)
+    facts = "; ".join(
+        part for part in (plain_words(item.title), _field(item.source.pointer), item.relayed.name) if part
+    )
     return with_facts(verdict, code=item.relayed.name or item.code, facts=facts)
 
 
@@ -48,7 +51,7 @@ def _field(pointer: str) -> str:
 
 
 def delivery_codes(messages: tuple[JsonValue, ...]) -> tuple[str, ...]:
-    """The ``errorMessages`` of a message as codes: Meta's number where one is told, else the text, short and masked."""
+    """The ``errorMessages`` of a message as codes: Meta's number where one is told, else its plain words."""
     return tuple(code for code in map(_delivery_code, messages[:_MOST_CODES]) if code)
 
 
@@ -60,7 +63,7 @@ def _delivery_code(message: JsonValue) -> str:
     found = _META_CODE.search(text)
     if found:
         return found.group(1) or found.group(2)
-    return plain_code(text) if text.isdigit() else " ".join(mask_numbers(text).split())[:80]
+    return plain_code(text) if text.isdigit() else plain_words(text)
 
 
 def is_recipient_fault(codes: tuple[str, ...]) -> bool:

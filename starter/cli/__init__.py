@@ -1,6 +1,7 @@
 """The command ``rapport``. Only names and help lines are loaded here; each command loads what it needs."""
 
 import importlib
+import sys
 from typing import Any
 
 import typer
@@ -79,5 +80,9 @@ def _root() -> None:
 
 
 def main() -> None:
-    """Entry point of ``rapport``."""
-    app(prog_name="rapport")
+    """Entry point of ``rapport``. A defect ends it with a traceback, and without words that may be of a person."""
+    try:
+        app(prog_name="rapport")
+    except Exception as defect:  # noqa: BLE001 - whatever it is, it is told and ends the process
+        sys.stderr.write(importlib.import_module("runtime.log_errors").told(defect) + "\n")
+        sys.exit(int(ExitCode.FAILED))

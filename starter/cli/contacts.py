@@ -4,7 +4,6 @@ A person is named by phone number or contact id; neither number nor name is ever
 """
 
 import asyncio
-import getpass
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from rich.text import Text
 from domain.contacts import OptOutScope
 from domain.errors import BadInput, Mistake
 from starter.cli import output
+from starter.cli.auditing import user
 from starter.cli.errors import EPILOG, ExitCode
 from starter.cli.operating import Actor, Reason
 from starter.cli.output import Json
@@ -167,7 +167,7 @@ def evidence(actor: str | None, reason: str, at: datetime | None) -> Evidence:
         mistakes.append(Mistake("lies in the future", field="--at"))
     if mistakes:
         raise BadInput(mistakes)
-    return Evidence(actor=actor or getpass.getuser(), reason=" ".join(reason.split()), at=said_at)
+    return Evidence(actor=actor or user(), reason=" ".join(reason.split()), at=said_at)
 
 
 def _with(context: typer.Context, act: Callable[[Session], Awaitable[T]]) -> T:

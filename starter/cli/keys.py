@@ -49,7 +49,7 @@ def rewrap() -> None:
     Histories stay as they are: what sealed them is wrapped again, not they. Those that releases before data keys
     wrote need the master key of their time until they are gone.
     """
-    done = asyncio.run(_rewrap(load_settings()))
+    done = asyncio.run(rewrapped(load_settings()))
     for place, count in done.items():
         output.screen().print(Text(f"{place}: {count}", style="green" if count else "dim"))
 
@@ -67,7 +67,8 @@ async def _held(settings: Settings) -> list[HeldKeys]:
     ]
 
 
-async def _rewrap(settings: Settings) -> Counter[str]:
+async def rewrapped(settings: Settings) -> Counter[str]:
+    """What ``keys rewrap`` does; how many of each kind it did."""
     ring, done = key_ring(settings), Counter[str]()
     async with Stores.open(settings.store_url.get_secret_value(), ring) as stores:
         keys, rows = DataKeys(stores.database, ring), Resealing(stores.database, ring)

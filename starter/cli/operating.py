@@ -1,7 +1,6 @@
 """Commands that act on engagements: ``stop``, ``hand-over``, ``mark-answered``, ``resend``, ``resolve-send``."""
 
 import asyncio
-import getpass
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, TypeVar
@@ -15,6 +14,7 @@ from domain.calls import Command, CommandResult, MarkAnswered, ResolveSend
 from domain.errors import BadInput, Mistake
 from domain.model import JsonValue
 from starter.cli import output
+from starter.cli.auditing import user
 from starter.cli.bulk import BulkId, Where, Yes, give_many
 from starter.cli.output import Json, TenantOption
 from starter.cli.reading import Reference
@@ -160,7 +160,7 @@ def command_of(kind: type[C], actor: str | None, reason: str, command_id: str | 
     """A command as given. Raises ``BadInput`` with every mistake in it."""
     given = {
         "command_id": command_id or f"cli-{uuid.uuid4()}",
-        "actor": actor or getpass.getuser(),
+        "actor": actor or user(),
         "reason": reason,
         **more,
     }

@@ -78,6 +78,8 @@ def trace(
             output.print_json(told)
         elif markdown and told.story is not None:
             typer.echo(stories.as_markdown(told.story))
+            if told.note:
+                typer.echo(f"\n*{told.note}*")
         elif technical or told.story is None:
             output.print_trace(told)
         else:

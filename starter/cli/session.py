@@ -16,10 +16,21 @@ from starter.contacts import ContactService
 from starter.deployments import DeploymentService
 from starter.engine import Engine
 from starter.erasure import ErasureService
+from starter.exporting import ExportService
 from starter.gates import GateService
 from starter.letters import AtsService
-from starter.parts import ats_of, contacts_of, erasing_of, gates_of, service_of, templates_of
+from starter.parts import (
+    ats_of,
+    contacts_of,
+    erasing_of,
+    exporting_of,
+    gates_of,
+    retention_of,
+    service_of,
+    templates_of,
+)
 from starter.pauses import PauseService
+from starter.retention import RetentionService
 from starter.service import EngagementService
 from starter.templates import TemplateService
 
@@ -39,6 +50,8 @@ class Session:
     contacts: ContactService | None = None
     ats: AtsService | None = None
     erasing: ErasureService | None = None
+    retention: RetentionService | None = None
+    exporting: ExportService | None = None
     build_id: str | None = None
     """The release that this installation's workers are, where the settings say so."""
 
@@ -53,6 +66,18 @@ class Session:
         if self.erasing is None:
             raise SetupError("this session erases nobody")
         return self.erasing
+
+    def at_retention(self) -> RetentionService:
+        """Dropping what is past its time. Raises ``SetupError`` in a session that was opened without."""
+        if self.retention is None:
+            raise SetupError("this session drops nothing")
+        return self.retention
+
+    def at_exporting(self) -> ExportService:
+        """Exports of engagements. Raises ``SetupError`` in a session that was opened without."""
+        if self.exporting is None:
+            raise SetupError("this session exports nothing")
+        return self.exporting
 
     def at_ats(self) -> AtsService:
         """What goes between us and tenants' systems. Raises ``SetupError`` in a session that was opened without."""
@@ -134,6 +159,8 @@ async def open_session() -> AsyncIterator[Session]:
             contacts=contacts_of(parts),
             ats=ats_of(parts),
             erasing=erasing_of(parts),
+            retention=retention_of(parts),
+            exporting=exporting_of(parts),
             build_id=parts.settings.worker.build_id,
         )
 

@@ -112,6 +112,8 @@ def test_stop_words_and_the_word_for_inbound_can_be_set() -> None:
 
 # what becomes of our messages
 
+FIVE = ("error a", "error an", "error in", "error to", "error too")
+
 
 @pytest.mark.parametrize(
     ("errors", "codes", "recipient_fault"),
@@ -124,7 +126,9 @@ def test_stop_words_and_the_word_for_inbound_can_be_set() -> None:
         (("(#130429) Rate limit hit",), ("130429",), False),
         (("Failed for +31 6 0000 0001",), ("Failed for …",), True),
         ((None, 5, [], {}), (), True),
-        (tuple(f"error {n}" for n in "abcdefg"), ("error a", "error b", "error c", "error d", "error e"), True),
+        (("Failed for Ada Lovelace",), ("Failed for …",), True),
+        (("Ada Lovelace",), (), True),
+        (tuple(f"error {n}" for n in ("a", "an", "in", "to", "too", "of")), FIVE, True),
     ],
 )
 def test_a_failed_message_tells_codes_without_numbers_of_people_and_whose_fault_it_is(

@@ -18,6 +18,10 @@ from workflows import search_attributes
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 
+_TOKENS = ("codec_token", "accounts/rest_token")
+SHORTEST_TOKEN = 16
+"""Characters, as ``starter.tokens`` wants them."""
+
 OTHERS_VARIABLES = {"PGSERVICEFILE", "TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE"}
 """What our processes read besides their own settings: libpq's and the Temporal SDK's."""
 
@@ -156,6 +160,30 @@ def test_our_long_running_services_have_a_health_check_and_wait_for_the_schema(o
         assert name == "sandbox" or service.depends_on["migrate"].condition == "service_completed_successfully"
 
 
+def test_what_reads_sealed_things_has_keys_store_and_configuration(ours: dict[str, Service]) -> None:
+    for name in ("gateway", "worker", "codec-server"):
+        service = ours[name]
+        for key in (
+            "RAPPORT_CONFIG",
+            "RAPPORT_STORE__URL",
+            "PGSERVICEFILE",
+            "RAPPORT_KEYS__MASTER",
+            "RAPPORT_KEYS__PEPPER",
+        ):
+            assert key in service.environment, f"{name} lacks {key}"
+        mounted = {volume.split(":")[1] for volume in service.volumes}
+        assert {service.environment["RAPPORT_CONFIG"], "/run/accounts"} <= mounted, f"{name}: its tokens are there"
+        named = re.findall(r"/run/secrets/(\w+)", " ".join([*service.environment.values(), *service.command]))
+        assert set(named) == set(service.secrets), f"{name}: what it names and what it is given"
+        assert "internal" in service.networks, f"{name} cannot reach the store"
+
+
+def test_temporal_ui_asks_the_codec_server_where_it_is_published(compose: ComposeFile) -> None:
+    ui, codec = compose.services["ui"], compose.services["codec-server"]
+    assert [f"http://{port.rpartition(':')[0]}" for port in codec.ports] == [ui.environment["TEMPORAL_CODEC_ENDPOINT"]]
+    assert [f"http://{port.rpartition(':')[0]}" for port in ui.ports] == [codec.environment["RAPPORT_CODEC__UI_ORIGIN"]]
+
+
 def test_services_listen_where_the_compose_file_looks_for_them(ours: dict[str, Service]) -> None:
     for name, service in ours.items():
         listening = {
@@ -258,6 +286,8 @@ def test_secrets_are_made_once_and_closed_to_others(tmp_path: Path, compose: Com
     assert target.stat().st_mode & 0o777 == 0o700
     assert made["store_service"] == f"[rapport]\npassword={made['rapport_db_password']}\n"
     assert len({made["master_key"], made["pepper"]}) == 2
+    short = [name for name in _TOKENS if len((target / name).read_text().strip()) < SHORTEST_TOKEN]
+    assert short == [], "our processes refuse to start with these"
     again = subprocess.run([str(script), str(target)], check=True, capture_output=True, text=True)
     assert again.stdout == ""
     assert {path.name: path.read_text() for path in target.iterdir() if path.is_file()} == made

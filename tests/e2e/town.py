@@ -29,6 +29,7 @@ from providers.ats.client import StandardWebhookNotifier, ats_endpoints
 from providers.registry import build_accounts, build_readers
 from runtime.codec import AesGcmCodec
 from runtime.dev_server import DevServer
+from runtime.keyed_codec import KeyedCodec
 from runtime.settings import WorkerSettings
 from runtime.temporal import connect, data_converter, plugin
 from sandbox.clock import ClockMode
@@ -82,6 +83,8 @@ class Town:
     sandbox: httpx.AsyncClient
     rest: httpx.AsyncClient
     handles: dict[str, WorkflowHandle[Any, EngagementResult]]
+    keys: KeyRing
+    ui_url: str | None = None
 
     async def engage(self, side: Side, reference: str, phone: str, its: Plan | None = None, **timing: Any) -> None:
         """Start an engagement as the service's callers do."""
@@ -173,16 +176,25 @@ async def _quiet_inbox(review: InboxReview) -> None:
 
 
 @asynccontextmanager
-async def open_town(directory: Path) -> AsyncIterator[Town]:
-    """Start everything on free ports; end everything."""
+async def open_town(directory: Path, *, codec_endpoint: str | None = None) -> AsyncIterator[Town]:
+    """Start everything on free ports; end everything.
+
+    With ``codec_endpoint``, the address of a codec server, Temporal UI runs too, and payloads are sealed as they are
+    in production: under the key of whom they concern.
+    """
     keys = KeyRing.generate()
     url = f"sqlite:///{directory / 'store.sqlite3'}"
     await asyncio.to_thread(upgrade, url)
     async with AsyncExitStack() as stack:
-        server = await stack.enter_async_context(await DevServer.start(search_attributes=search_attributes.ALL))
-        client = await connect(plugin(data_converter(AesGcmCodec(keys)), strict_imports=True), address=server.address)
-        skipper = TimeSkipper(client, config=TimeSkippingConfig(enabled=False, max_session_skip_count=10_000))
+        server = await stack.enter_async_context(
+            await DevServer.start(
+                search_attributes=search_attributes.ALL, ui=codec_endpoint is not None, codec_endpoint=codec_endpoint
+            )
+        )
         stores = await stack.enter_async_context(Stores.open(url, keys))
+        codec = AesGcmCodec(keys) if codec_endpoint is None else KeyedCodec(stores.data_keys, keys)
+        client = await connect(plugin(data_converter(codec), strict_imports=True), address=server.address)
+        skipper = TimeSkipper(client, config=TimeSkippingConfig(enabled=False, max_session_skip_count=10_000))
         readers = build_readers(_topology("http://127.0.0.1:1"), resolve)
         topology = _topology("http://127.0.0.1:1")
         rest_app_service = service_on(stores, skipper.client, topology, keys)
@@ -213,7 +225,8 @@ async def open_town(directory: Path) -> AsyncIterator[Town]:
         )
         review = InboxReview(stores.database, keys)
         calendar = Calendar(skipper, SandboxClock(sandbox), lambda: _quiet_inbox(review))
-        yield Town(service_on(stores, skipper.client, topology, keys), stores, skipper, calendar, sandbox, rest, {})
+        service = service_on(stores, skipper.client, topology, keys)
+        yield Town(service, stores, skipper, calendar, sandbox, rest, {}, keys, server.ui_url)
 
 
 def service_on(stores: Stores, client: Client, topology: Topology, keys: KeyRing) -> EngagementService:

@@ -19,6 +19,7 @@ from runtime.topology import load_topology
 from starter.codec_access import CodecEntrance
 from starter.parts import tokens_of
 from starter.tokens import AccessTokens, ServiceTokens
+from store.master_keys import require_master_keys
 from store.migrate import upgrade
 from store.stores import Stores
 
@@ -38,6 +39,8 @@ def codec_server(
     settings = load_settings()
     configure_logging(settings.log.format, settings.log.level)
     if dev:
+        if token:
+            raise BadInput([Mistake("not together with --dev, which asks nobody for a token", field="--token")])
         require_loopback(settings.codec.host)
         if not load_keys(settings).is_development:
             raise SetupError("--dev serves development keys only; RAPPORT_KEYS__* are set: give --token instead")
@@ -50,6 +53,7 @@ async def _serve(settings: Settings, entrance: Entrance) -> None:
     if settings.is_single_machine:
         await asyncio.to_thread(upgrade, url)
     async with Stores.open(url, keys) as stores:
+        await require_master_keys(stores.database, keys)
         app = create_codec_app(CodecDesk(stores.data_keys, keys), [settings.codec.ui_origin], entrance)
         config = uvicorn.Config(
             app,

@@ -12,7 +12,7 @@ from providers.registry import build_readers
 from runtime.processes import ProcessParts, open_process
 from runtime.secrets import resolve
 from runtime.settings import Settings, load_settings
-from starter.parts import erasing_of, service_of, tokens_of
+from starter.parts import erasing_of, exporting_of, service_of, tokens_of
 from starter.routes import create_rest_app
 
 
@@ -51,9 +51,11 @@ def gateway_parts(parts: ProcessParts) -> GatewayParts:
             stores.idempotency,
             told=stores.told,
             erasing=erasing_of(parts),
+            exporting=exporting_of(parts),
         ),
         temporal=parts.client,
         ats=AtsParts(ats_readers(topology, resolve), service),
         ports=Ports(wanted.webhook_host, wanted.webhook_port, wanted.rest_host, wanted.rest_port),
         registry=CollectorRegistry(),
+        retention=parts.settings.retention,
     )

@@ -169,7 +169,6 @@ async def test_an_outage_in_the_middle_loses_nobody_and_the_work_goes_on_where_i
     work = AtsWork(
         AtsParts({}, desk),
         stores.told,
-        stores.letters,
         metrics=GatewayMetrics(CollectorRegistry()),
         clock=lambda: clock[0],
     )
@@ -192,7 +191,6 @@ async def test_a_delivery_that_breaks_us_is_put_off_and_the_others_go_on(stores:
     work = AtsWork(
         AtsParts({"acme": AtsReader("acme", [SecretStr(KEY)])}, desk),
         stores.told,
-        stores.letters,
         metrics=GatewayMetrics(CollectorRegistry()),
         clock=now,
     )

@@ -14,7 +14,7 @@ from domain.model import JsonValue
 from domain.topology import Account, Line, Tenant, Topology
 from providers.registry import build_accounts, build_readers, provider_kind
 from providers.truora.client import TruoraClient
-from providers.truora.errors import plain_words
+from providers.plain_words import plain_words
 from providers.truora.kind import KIND, build_outbounds
 from providers.truora.mapping import digits_of
 from providers.truora.sending import split_number

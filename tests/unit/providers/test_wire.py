@@ -109,3 +109,10 @@ def test_no_word_has_digits_that_could_be_a_number(text: str) -> None:
 def test_a_code_keeps_its_seven_digits_and_a_phone_number_its_secret() -> None:
     assert plain_code("100/2388024") == "100/2388024"
     assert plain_code("31600000001") == "…"
+    assert plain_code("131026_31-600.000_001") == "…"
+    assert plain_code("31 600 000 001") == ""
+
+
+@pytest.mark.parametrize("text", ["Ada Lovelace", "ada@mail.example", "Adá", "a" * 41, ""])
+def test_what_is_more_than_one_short_word_is_no_code(text: str) -> None:
+    assert plain_code(text) == ""

@@ -15,9 +15,8 @@ from temporalio.api.common.v1 import Payload, Payloads
 from domain.errors import SetupError
 from runtime.codec import ENCODING, AesGcmCodec
 from runtime.codec_desk import CodecDesk, Reader
+from runtime.codec_requests import MOST_BYTES, MOST_PAYLOADS
 from runtime.codec_server import (
-    MOST_BYTES,
-    MOST_PAYLOADS,
     DevelopmentEntrance,
     NotAuthenticated,
     create_codec_app,

@@ -14,6 +14,8 @@ from typer.testing import CliRunner, Result
 
 from domain.calls import Command
 from domain.contacts import Consent, phone_alias
+from domain.engagements import Engagement
+from domain.errors import NotAllowed
 from domain.outcomes import EngagementOutcome
 from domain.topology import AccessToken, Role
 from runtime.temporal import connect
@@ -163,6 +165,37 @@ async def test_what_does_not_end_in_time_is_told_and_nothing_is_destroyed(world:
     assert (await world.stores.contacts.record(row.contact_id)).consents
     async with worker(world.client.service_client.config.target_host):
         assert (await service.erase(row.contact_id, command)).is_done
+
+
+@pytest.mark.server
+async def test_a_start_that_was_in_hand_when_its_person_was_erased_leaves_nothing_running(
+    world: World, ref: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, service = Engine.start, erasing_on(world.stores, world.client)
+    command = Command(command_id=f"erase-{ref}", actor="olga", reason="asked")
+
+    async def late(engine: Engine, engagement: Engagement) -> bool:
+        assert (await service.erase(engagement.contact_id, command)).is_done
+        return await start(engine, engagement)
+
+    with monkeypatch.context() as slow:
+        slow.setattr(Engine, "start", late)
+        with pytest.raises(NotAllowed, match="erased"):
+            await world.service.start(request(ref), NOW)
+    engine = Engine(world.client)
+    assert not await engine.is_open(f"engagement:acme:{ref}")
+
+
+@pytest.mark.server
+async def test_a_run_of_somebody_erased_that_was_left_is_ended_by_asking_again(world: World, ref: str) -> None:
+    await world.service.start(request(ref), NOW)  # nobody works on it
+    row = await world.stores.registry.get("acme", ref)
+    assert row is not None
+    await world.stores.erasures.mark(row.contact_id, "olga", "asked", NOW)
+    await world.stores.erasures.erase(row.contact_id, NOW)
+    command = Command(command_id=f"erase-{ref}", actor="olga", reason="asked")
+    assert (await erasing_on(world.stores, world.client).erase(row.contact_id, command)).is_done
+    assert not await Engine(world.client).is_open(row.workflow_id)
 
 
 async def test_by_rest_the_role_is_needed_and_foreign_people_are_not_there(url: str, desk: Desk, logs: Lines) -> None:

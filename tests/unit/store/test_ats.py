@@ -7,8 +7,10 @@ import pytest
 from domain.ats import AtsDeliveryState, AtsTelling, AtsWord, NoticeState
 from domain.calls import AtsNotice
 from domain.errors import NotFound
+from domain.retention import KeptKind, RetentionTerms
 from domain.sends import SendFailure
 from store.ats_inbox import HELD_FOR
+from store.retention import Retention
 from store.stores import Stores
 from tests.unit.store.samples import HOUR, NOON, a_close, a_row
 
@@ -65,7 +67,8 @@ async def test_what_waits_is_never_forgotten(stores: Stores) -> None:
     await stores.told.keep("acme", "m-2", b"{}", NOON)
     (one,) = await stores.told.take(NOON, 1)
     await stores.told.settle(one.number, AtsDeliveryState.DONE, "")
-    assert await stores.told.forget(NOON + HOUR) == 1
+    retention = Retention(stores.database, stores.keys, clock=lambda: NOON + HOUR + RetentionTerms().told)
+    assert (await retention.drop())[KeptKind.TOLD] == 1
     assert [kept.state for kept in await stores.told.list("acme")] == [AtsDeliveryState.WAITING]
 
 
@@ -105,7 +108,8 @@ async def test_what_was_never_kept_may_be_delivered_and_delivered_ones_are_forgo
             a_notice(reference), SendFailure(reason="x"), attempt=1, gives_up_at=None, final=True
         )
     await stores.letters.delivered("e:a-1:outcome")
-    assert await stores.letters.forget(NOON + HOUR) == 1
+    retention = Retention(stores.database, stores.keys, clock=lambda: NOON + HOUR + RetentionTerms().notices)
+    assert (await retention.drop())[KeptKind.NOTICES] == 1
     assert [one.reference for one in await stores.letters.list("acme")] == ["a-2"]
 
 

@@ -1,10 +1,11 @@
 """Data keys: one for each owner, wrapped, forgotten in time, destroyed for good."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import Connection, select, update
 
 from domain.errors import Erased, NotFound, SetupError
 from store.candidate_keys import KEPT_SECONDS, DataKeys, KeyKind, KeyOwner, destroy_within
@@ -171,6 +172,53 @@ async def test_no_process_keeps_a_key_longer_than_a_minute(stores: Stores, keys:
     with pytest.raises(Erased):
         await process.key_for_contact("acme", "ct_1")
     assert process.kept == 0
+
+
+async def test_the_minute_begins_before_the_key_is_read_not_after(
+    stores: Stores, keys: KeyRing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await stores.data_keys.key_for_contact("acme", "ct_1")
+    clock, read = Clock(), stores.database.read
+
+    async def slowly(work: Callable[[Connection], object]) -> object:
+        found = await read(work)  # erased just after this, the key is on its way to us for another ten seconds
+        clock.now += 10
+        return found
+
+    monkeypatch.setattr(stores.database, "read", slowly)
+    process = DataKeys(stores.database, keys, clock=clock)
+    assert await process.open(made.id) == made
+    await destroy(stores.database, "ct_1")
+    clock.now += KEPT_SECONDS - 10
+    with pytest.raises(Erased):
+        await process.open(made.id)
+
+
+async def test_a_key_that_took_long_to_read_is_not_kept_for_those_that_came_sooner(
+    stores: Stores, keys: KeyRing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, quick = [(await stores.data_keys.key_for_contact("acme", one)).id for one in ("ct_1", "ct_2")]
+    clock, read, gate = Clock(), stores.database.read, asyncio.Event()
+
+    async def held_up(work: Callable[[Connection], object]) -> object:
+        first = clock.now == 1000
+        found = await read(work)
+        if first:
+            await gate.wait()
+        return found
+
+    monkeypatch.setattr(stores.database, "read", held_up)
+    process = DataKeys(stores.database, keys, clock=clock)
+    waiting = asyncio.create_task(process.open(slow))
+    await asyncio.sleep(0)  # it has begun
+    clock.now += 10
+    await process.open(quick)
+    gate.set()
+    await waiting
+    assert process.kept == 2
+    clock.now = 1000 + KEPT_SECONDS
+    process.forget_old()
+    assert process.kept == 1
 
 
 async def test_an_idle_process_lets_go_of_its_keys_too(stores: Stores, keys: KeyRing) -> None:

@@ -1,5 +1,6 @@
 """Erasing a person: what becomes of every column, that no byte is left in file, log or dump, and that it repeats."""
 
+import base64
 import importlib
 import os
 import pkgutil
@@ -20,10 +21,12 @@ from store import erasure
 from store.erasure_columns import DELETED, EMPTIED, KEPT, NOBODYS, REWRITTEN, emptied
 from store.idempotency import Remembered
 from store.inbox_tables import EventState, inbox_events
+from store.keys import KeyRing
 from store.leave import Reach, opt_out_in_force
 from store.registry import ArchivedEngagement
 from store.stores import Stores
 from store.tables import engagements, keys, metadata, sends
+from store.veil import veiled
 from tests.postgres import conninfo
 from tests.unit.gateway.world import World, finished, wrote
 from tests.unit.store.samples import CONSENT, HOUR, NOON, PHONE, a_close, a_row, a_send, an_admission, an_engagement
@@ -103,6 +106,11 @@ def as_held(url: str, sealed: bytes) -> bytes:
     return part if url.startswith("sqlite") else part.hex().encode()
 
 
+def forms(keys: KeyRing, marker: str) -> tuple[bytes, bytes]:
+    """A text as it is, and as it stands in a column that nobody may read."""
+    return marker.encode(), base64.urlsafe_b64encode(keys.veil.encrypt(marker.encode(), None))
+
+
 def test_it_is_decided_for_every_column_what_becomes_of_it() -> None:
     for module in pkgutil.iter_modules(store.__path__, "store."):  # every table of the room declares itself
         if not module.ispkg:
@@ -123,11 +131,13 @@ async def test_no_byte_of_the_person_is_left_in_file_log_or_dump(stores: Stores,
     before = held(url)
     sealed = await stores.database.read(sealed_of)
     assert len(sealed) == 5, "input, archive, two events, one key"
-    assert all(marker.encode() in before for marker in MARKERS), "the search finds what is there"
+    veils = await stores.database.read(lambda connection: [veiled(one, connection.dialect) for one in MARKERS])
+    as_they_lie = [(marker.encode(), veil.encode()) for marker, veil in zip(MARKERS, veils, strict=True)]
+    assert all(plain in before or veil in before for plain, veil in as_they_lie), "the search finds what is there"
     assert all(as_held(url, one) in before for one in sealed)
     assert min((await erased(stores, contact_id)).values()) == 0
     after = held(url)
-    assert [marker for marker in MARKERS if marker.encode() in after] == []
+    assert [plain for plain, veil in as_they_lie if plain in after or veil in after] == []
     assert [one for one in sealed if as_held(url, one) in after] == []
 
 
@@ -248,7 +258,8 @@ async def test_a_crash_on_the_way_loses_nothing_and_the_next_call_goes_on(
 ) -> None:
     contact_id = await a_person(stores)
     await stores.erasures.mark(contact_id, *COMMAND, NOON)
-    for step in ("_forget_events", "_empty_sends", "suppress_within", "destroy_within", "_bare", "_forget_answers"):
+    steps = ("_forget_events", "_empty_sends", "suppress_within", "destroy_within", "bare_archive", "_forget_answers")
+    for step in steps:
         with monkeypatch.context() as broken:
             broken.setattr(erasure, step, _dies)
             with pytest.raises(KeyboardInterrupt):

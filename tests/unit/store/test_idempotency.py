@@ -3,7 +3,9 @@
 import pytest
 
 from domain.errors import Conflict
+from domain.retention import KeptKind, RetentionTerms
 from store.idempotency import Remembered
+from store.retention import Retention
 from store.stores import Stores
 from tests.unit.store.samples import HOUR, NOON
 
@@ -33,6 +35,7 @@ async def test_a_key_is_not_lent_to_another_request(stores: Stores) -> None:
 async def test_old_answers_are_forgotten(stores: Stores) -> None:
     await stores.idempotency.remember("acme", "old", FIRST)
     await stores.idempotency.remember("acme", "new", FIRST.model_copy(update={"created_at": NOON + HOUR}))
-    assert await stores.idempotency.forget(NOON + HOUR) == 1
+    retention = Retention(stores.database, stores.keys, clock=lambda: NOON + HOUR + RetentionTerms().requests)
+    assert (await retention.drop())[KeptKind.REQUESTS] == 1
     assert await stores.idempotency.recall("acme", "old", "f-1") is None
     assert await stores.idempotency.recall("acme", "new", "f-1") is not None

@@ -3,12 +3,14 @@
 from datetime import datetime, timedelta
 
 from domain.events import ProviderEvent
+from domain.retention import KeptKind
 from store.correlations import Sighting
 from store.inbox import Delivery, Inbox, Kept, PlacedEvent, Placement, ReadDelivery, StoredDelivery
 from store.inbox_desk import InboxDesk
 from store.inbox_relay import Outbound
 from store.inbox_review import InboxReview
 from store.inbox_tables import EventState
+from store.retention import Retention
 from tests.unit.gateway.world import World, delivery, now
 
 UNMATCHED = Placement(EventState.UNMATCHED, "no-tie")
@@ -29,6 +31,7 @@ class Bench:
             Outbound(database, self.keys, owner=o, clock=self.clock) for o in ("me", "they")
         )
         self.review = InboxReview(database, self.keys, clock=self.clock)
+        self.retention = Retention(database, self.keys, clock=self.clock)
         self.desk = InboxDesk(database, self.keys, clock=self.clock)
 
     def clock(self) -> datetime:
@@ -36,6 +39,10 @@ class Bench:
 
     def passes(self, **time: float) -> None:
         self.at += timedelta(**time)
+
+    async def purge(self) -> int:
+        """Drop what is old enough, as a gateway does every hour; how many events went."""
+        return (await self.retention.drop())[KeptKind.EVENTS]
 
     async def keep(self, *deliveries: Delivery) -> None:
         await self.mine.keep(deliveries)

@@ -48,7 +48,7 @@ async def test_a_discarded_event_stays_visible_is_tried_no_more_and_goes_with_ag
     assert await bench.review.unmatched(bench.at.replace(year=2000), 0, 10) == ()
     assert [one.result for one in await bench.placed(UNMATCHED, finished("e-1"))] == ["duplicate"]
     bench.passes(days=10)
-    assert await bench.review.purge() == 1
+    assert await bench.purge() == 1
 
 
 async def test_what_an_engagement_has_taken_cannot_be_discarded(bench: Bench) -> None:

@@ -5,12 +5,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 from sqlalchemy import inspect, make_url, select
 
 import store.inbox as inbox_module
 from domain.errors import StoreUnavailable
+from domain.retention import RetentionTerms
 from store.inbox import Delivery, Inbox, Kept, ReadDelivery
-from store.inbox_review import QUARANTINE, REMEMBERED
 from store.inbox_tables import EventState, inbox_deliveries, inbox_events, inbox_relays
 from store.keys import KeyRing
 from store.stores import Stores
@@ -159,4 +160,8 @@ def test_the_sqlite_file_itself_holds_no_words(sqlite_url: str, keys: KeyRing) -
 
 
 def test_event_keys_are_known_longer_than_any_provider_repeats() -> None:
-    assert min(REMEMBERED, QUARANTINE) >= timedelta(days=8)
+    terms = RetentionTerms()
+    assert min(terms.inbox, terms.unreadable) >= timedelta(days=8)
+    for name in ("inbox", "unreadable"):
+        with pytest.raises(ValidationError):
+            RetentionTerms.model_validate({name: "7d"})

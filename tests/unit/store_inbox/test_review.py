@@ -37,26 +37,26 @@ async def test_keys_are_remembered_for_eight_days_and_then_forgotten(bench: Benc
     (batch,) = (await bench.my_outbound.due(10)).batches
     await bench.my_outbound.settle(batch, EventState.RELAYED)
     bench.passes(days=8)
-    assert await bench.review.purge() == 0
+    assert await bench.purge() == 0
     assert [one.result for one in await bench.placed(pending("w1"), finished("e-1"))] == ["duplicate"]
     bench.passes(days=2)
-    assert await bench.review.purge() == 1
+    assert await bench.purge() == 1
 
 
 async def test_what_waits_is_never_purged_with_what_is_done(bench: Bench) -> None:
     await bench.placed(pending("w1"), finished("e-1"))
     await bench.placed(UNMATCHED, finished("e-2"))
     bench.passes(days=20)
-    assert await bench.review.purge() == 0
+    assert await bench.purge() == 0
     bench.passes(days=11)
-    assert await bench.review.purge() == 1
+    assert await bench.purge() == 1
     assert await bench.world.states() == {EventState.PENDING: 1}
 
 
 async def test_a_delivery_that_nobody_has_read_is_never_purged_however_old_it_is(bench: Bench) -> None:
     await bench.keep(delivery(finished("e-1"), at=bench.at))
     bench.passes(days=400)
-    assert await bench.review.purge() == 0
+    assert await bench.purge() == 0
     assert (await bench.review.counts()).unread == 1
     assert [one.delivery.account for one in await bench.claim()] == ["main"]
 
@@ -67,7 +67,7 @@ async def test_an_event_that_could_not_be_handed_over_for_weeks_is_handed_over_s
         bench.passes(days=1)
         (batch,) = (await bench.my_outbound.due(10)).batches
         await bench.my_outbound.postpone(batch)
-        await bench.review.purge()
+        await bench.purge()
     bench.passes(days=1)
     assert [one.events[0].key for one in (await bench.my_outbound.due(10)).batches] == ["e-1"]
 
