@@ -11,8 +11,9 @@ from domain.events import FlowRunStatus, MessageStatus
 from domain.free_form import MessageForm
 from domain.model import JsonValue
 from domain.plans import AnswerRule, AtsRule, Condition, FollowUp, LastEnd, Signal, TemplateRef
+from domain.send_record import SendRecord
 from domain.sends import LedgerState, SendReceipt
-from domain.state import EngagementState, SendRecord, StartedFollowUp
+from domain.state import EngagementState, StartedFollowUp
 
 _SPENT = (LedgerState.SENT, LedgerState.UNKNOWN)
 """What may have reached the phone has been paid for."""

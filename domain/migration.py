@@ -15,8 +15,9 @@ from domain.following import Following, Move, spoken
 from domain.model import Instant, Model, Reference, Written
 from domain.names import MIGRATE_PLAN
 from domain.plans import FollowUp, Opening, Plan, TemplateRef
+from domain.send_record import SendRecord
 from domain.sends import LedgerState
-from domain.state import EngagementState, SendRecord
+from domain.state import EngagementState
 
 _SPENT = (LedgerState.SENT, LedgerState.UNKNOWN)
 _OPENING = "opening"

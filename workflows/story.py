@@ -7,8 +7,9 @@ from domain.following import Following
 from domain.free_form import MessageForm
 from domain.ids import engagement_workflow_id
 from domain.plans import Plan
+from domain.send_record import SendRecord
 from domain.snapshot import EngagementSnapshot, HoldView, PauseView, SendView, StepView
-from domain.state import EngagementState, SendRecord
+from domain.state import EngagementState
 
 LAST_DECISIONS = 8
 

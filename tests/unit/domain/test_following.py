@@ -14,8 +14,9 @@ from domain.following import Following, Move
 from domain.outcomes import EngagementOutcome
 from domain.plans import Plan, Signal
 from domain.reading import Reader
+from domain.send_record import SendRecord
 from domain.sends import LedgerState
-from domain.state import EngagementState, PauseSpan, SendRecord
+from domain.state import EngagementState, PauseSpan
 from tests.unit.domain.test_reading import NOW, engagement, event, opened
 
 HOUR = timedelta(hours=1)
