@@ -39,6 +39,14 @@ class SendRecord(BaseModel):
         return bool(self.receipt.run_id or self.receipt.message_id or self.receipt.session_id)
 
     @property
+    def may_have_arrived(self) -> bool:
+        """Whether it may have reached the phone, and so has its price: it may have left, and nobody told that it
+        failed.
+        """
+        may_have_left = self.state in (LedgerState.SENT, LedgerState.UNKNOWN)
+        return may_have_left and self.message_status is not MessageStatus.FAILED
+
+    @property
     def is_open(self) -> bool:
         """Whether its flow run may still bring an answer."""
         return self.with_flow and self.state is LedgerState.SENT and not (self.run_status and self.run_status.is_end)

@@ -24,6 +24,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 from domain.errors import SetupError
 
 PASSED_THROUGH = {
+    "tzdata": "the rules of time zones: packages that hold data and no code",
     "domain": "pure values and rules: no clock, no environment, no state that one run could leave to another",
     "workflows.calls": "typed callers of activities: constants and functions, the state is handed in",
     "workflows.endings": "pure reading of errors",

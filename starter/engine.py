@@ -228,7 +228,7 @@ def _details(engagement: Engagement) -> str:
     lines = [
         f"- reference: {engagement.reference}",
         f"- tenant: {engagement.tenant}",
-        f"- plan: {plan.name}, version {plan.version}",
+        f"- plan: {plan.name}, begun by version {plan.version}",
         f"- line: {engagement.route.line} on account {engagement.route.account} ({engagement.route.provider})",
         f"- template: {plan.opening.template.name} ({plan.opening.template.language})",
         f"- follow-ups: {len(plan.follow_ups)}, then {plan.silence.then.value} after {plan.silence.after}",

@@ -7,6 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 from domain.errors import RapportError
+from runtime.zones import pin_zone_rules
 from starter.cli.commands import COMMANDS, Listed
 from starter.cli.errors import EPILOG, ExitCode, report
 
@@ -78,4 +79,5 @@ def _root() -> None:
 
 def main() -> None:
     """Entry point of ``rapport``."""
+    pin_zone_rules()
     app(prog_name="rapport")
