@@ -6,6 +6,8 @@ SHELL := bash
 
 BIN := .venv/bin
 STAMP := .venv/.installed
+# where Python is told not to keep bytecode, each process of a test compiles our packages anew
+unexport PYTHONDONTWRITEBYTECODE
 PACKAGES := domain activities workflows providers store gateway starter runtime sandbox
 # uv where there is a working one; else our own, pinned by hash, in a directory that git ignores
 UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo .rapport/tools/bin/uv)

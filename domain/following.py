@@ -11,11 +11,11 @@ from domain.events import FlowRunStatus, MessageStatus
 from domain.free_form import MessageForm
 from domain.model import JsonValue
 from domain.plans import AnswerRule, AtsRule, Condition, FollowUp, LastEnd, Signal, TemplateRef
+from domain.send_record import SendRecord
 from domain.sends import LedgerState, SendReceipt
-from domain.state import EngagementState, SendRecord, StartedFollowUp
+from domain.state import EngagementState, StartedFollowUp
 
-_SPENT = (LedgerState.SENT, LedgerState.UNKNOWN)
-"""What may have reached the phone has been paid for."""
+_LEFT = (LedgerState.SENT, LedgerState.UNKNOWN)
 
 
 class Move(StrEnum):
@@ -184,7 +184,7 @@ class Following:
     def _asked_again(self) -> bool:
         """Whether a flow left after the answers that are kept, so that there is something to wait for."""
         later = self._state.sends[self._state.sends_before_answer or 0 :]
-        return any(send.with_flow and send.state in _SPENT for send in later)
+        return any(send.with_flow and send.state in _LEFT for send in later)
 
     def _no_run_can_answer(self) -> bool:
         """Every flow run of ours timed out at the provider, so waiting longer brings nothing."""
@@ -225,7 +225,7 @@ class Following:
         budget = self._plan.budget
         if budget is None:
             return None
-        spent = [send for send in self._state.sends if send.state in _SPENT]
+        spent = [send for send in self._state.sends if send.may_have_arrived]
         if budget.messages is not None and len(spent) >= budget.messages:
             return Objection("budget-messages", f"the budget of {budget.messages} messages is spent")
         if budget.money is None:

@@ -7,8 +7,9 @@ from domain.events import MessageStatus
 from domain.fallback import Leaving, WentOver
 from domain.outcomes import EngagementOutcome
 from domain.plans import FallbackLine
+from domain.send_record import SendRecord
 from domain.sends import LedgerState
-from domain.state import EngagementState, SendRecord
+from domain.state import EngagementState
 
 _NEVER_SENT = (LedgerState.FREE, LedgerState.NOT_SENT, LedgerState.REJECTED)
 _KEPT_BACK = ("outside-window", "capped", "queued", "paused", "category-changed")

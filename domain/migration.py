@@ -15,10 +15,11 @@ from domain.following import Following, Move, spoken
 from domain.model import Instant, Model, Reference, Written
 from domain.names import MIGRATE_PLAN
 from domain.plans import FollowUp, Opening, Plan, TemplateRef
+from domain.send_record import SendRecord
 from domain.sends import LedgerState
-from domain.state import EngagementState, SendRecord
+from domain.state import EngagementState
 
-_SPENT = (LedgerState.SENT, LedgerState.UNKNOWN)
+_LEFT = (LedgerState.SENT, LedgerState.UNKNOWN)
 _OPENING = "opening"
 _FREE = {"after", "when", "expires", "on"}
 """What is not the message itself."""
@@ -148,13 +149,13 @@ class Migration:
             yield f"{on_its_way} is on its way: longest can change when it has left"
         if new.budget is None:
             return
-        spent = [send for send in state.sends if send.state in _SPENT]
+        spent = [send for send in state.sends if send.may_have_arrived]
         if new.budget.messages is not None and len(spent) > new.budget.messages:
             yield f"the budget of {new.budget.messages} messages is less than the {len(spent)} that left"
         if new.budget.money is not None:
             prices = self._prices()
             unknown = sorted({send.step for send in spent if prices[send.key] is None})
-            total = sum((price for price in prices.values() if price is not None), start=Decimal(0))
+            total = sum((prices[send.key] or Decimal(0) for send in spent), start=Decimal(0))
             if unknown:
                 yield f"the new plan's price table has no price for what left: {', '.join(unknown)}"
             elif total > new.budget.money:
@@ -189,7 +190,7 @@ class Migration:
         """Places of follow-ups that are over or on their way, each with what became of it in words."""
         state = self._state
         finished = {*self._old.timed()[: state.follow_ups_done], *state.finished_follow_ups}
-        left = {place for place in finished if any(s.state in _SPENT for s in state.sends if s.step == _step(place))}
+        left = {place for place in finished if any(s.state in _LEFT for s in state.sends if s.step == _step(place))}
         again = {place for place in finished if any(s.free_form_failed for s in state.sends if s.step == _step(place))}
         begun = {n for n, _ in enumerate(self._old.follow_ups, 1) if state.send_of_step(_step(n)) is not None}
         on_their_way = (begun | {self._acting_on} - {0}) - finished | again - left
@@ -213,7 +214,7 @@ class Migration:
             known = send.price if same else None
             return known if known is not None or template is None else following.price(template, send.receipt.form)
 
-        return {send.key: price(send) for send in self._state.sends if send.state in _SPENT}
+        return {send.key: price(send) for send in self._state.sends if send.state in _LEFT}
 
     # in words
 

@@ -24,8 +24,9 @@ from domain.going_over import GoingOver
 from domain.model import JsonValue
 from domain.outcomes import EngagementOutcome
 from domain.plans import Signal, UnexpectedText
+from domain.send_record import SendRecord
 from domain.sends import FlowRun, LedgerState, SendReceipt
-from domain.state import EngagementState, SendRecord
+from domain.state import EngagementState
 
 
 class Reader:

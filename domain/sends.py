@@ -119,6 +119,8 @@ class LedgerEntry(Model):
     code: str = ""
     claimed_at: Instant | None = None
     settled_at: Instant | None = None
+    arrived: bool | None = None
+    """What the provider told of the message later: delivered or read, or that it failed; None while neither is told."""
 
 
 class SendFailure(Model):

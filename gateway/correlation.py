@@ -19,6 +19,7 @@ CLOCK_SKEW = timedelta(seconds=30)
 
 _NAMELESS = (LedgerState.CALLING, LedgerState.UNKNOWN)
 """States of a send that may have left and whose ids at the provider nobody has told yet."""
+_THREAD = "thread"
 _REACHED_NOBODY = (LedgerState.FREE, LedgerState.NOT_SENT, LedgerState.REJECTED)
 
 
@@ -36,6 +37,8 @@ class Attribution:
     send_key: str = ""
     contact_id: str = ""
     line: str = ""
+    message_of: str = ""
+    """The send whose message it is about, if it is about one; empty where nobody can say."""
     final: bool = False
 
 
@@ -114,7 +117,7 @@ def _by_thread(sighting: Sighting, found: Findings) -> Attribution | None:
     if sends and not _open(sends) and not sighting.may_fall_back:  # what a person wrote is for a person to read
         over = {send.workflow_id for send in sends}
         return Attribution(EventState.LATE, "thread", workflow_id=over.pop() if len(over) == 1 else "")
-    return _only(_open(sends), "thread")
+    return _only(_open(sends), _THREAD)
 
 
 def _by_address(sighting: Sighting, found: Findings) -> Attribution | None:
@@ -153,14 +156,21 @@ def _only(sends: list[SendTie], rule: str) -> Attribution | None:
 
 def _matched(rule: str, sends: list[SendTie], first: SendTie) -> Attribution:
     keys = {send.send_key for send in sends}
+    send_key = keys.pop() if len(keys) == 1 else ""
     return Attribution(
         EventState.PENDING,
         rule,
         workflow_id=first.workflow_id,
-        send_key=keys.pop() if len(keys) == 1 else "",
+        send_key=send_key,
         contact_id=first.contact_id,
         line=first.line,
+        message_of=_latest_unnamed(sends) if rule == _THREAD else send_key,
     )
+
+
+def _latest_unnamed(sends: Sequence[SendTie]) -> str:
+    """Of sends that share a thread the latest whose message has no id yet: one with an id is tied by that alone."""
+    return next((send.send_key for send in reversed(sends) if not send.message_id), "")
 
 
 def _before(sighting: Sighting, sends: Sequence[SendTie]) -> list[SendTie]:

@@ -56,6 +56,7 @@ def _placement(verdict: Attribution, effects: ContactEffects | None) -> Placemen
         workflow_id=verdict.workflow_id,
         send_key=verdict.send_key,
         contact_id=verdict.contact_id,
+        message_of=verdict.message_of,
         may_weaken=not verdict.final,
         effects=effects,
     )

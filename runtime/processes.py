@@ -15,6 +15,7 @@ from runtime.secrets import load_keys
 from runtime.settings import Settings
 from runtime.temporal import RapportPlugin, connect, data_converter, plugin
 from runtime.topology import load_topology
+from runtime.zones import pin_zone_rules
 from store.candidate_keys import DataKeys
 from store.keys import KeyRing
 from store.master_keys import require_master_keys
@@ -53,6 +54,7 @@ async def open_process(
 
     With ``lazy`` Temporal may be down. The store is migrated first where it is a file of this machine alone.
     """
+    pin_zone_rules()
     configure_logging(settings.log.format, settings.log.level)
     topology = load_topology(settings.topology_path())
     keys = key_ring(settings)

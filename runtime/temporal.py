@@ -25,6 +25,7 @@ from domain.errors import SetupError
 from runtime.payloads import RapportPayloadConverter
 
 PASSED_THROUGH = {
+    "tzdata": "the rules of time zones: packages that hold data and no code",
     "domain": "pure values and rules: no clock, no environment, no state that one run could leave to another",
     "workflows.calls": "typed callers of activities: constants and functions, the state is handed in",
     "workflows.endings": "pure reading of errors",

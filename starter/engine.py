@@ -279,7 +279,7 @@ def _details(engagement: Engagement) -> str:
         f"- tenant: {engagement.tenant}",
         *([f"- job: {job}"] if job else []),
         f"- contact: {engagement.contact_id}",
-        f"- plan: {plan.name}, version {plan.version}",
+        f"- plan: {plan.name}, begun by version {plan.version}",
         f"- line: {engagement.route.line} on account {engagement.route.account} ({engagement.route.provider})",
         f"- opening: template {opening.name} ({opening.language})",
         *(

@@ -13,7 +13,7 @@ from store.tables import sends
 
 CAPPED = "capped"
 _USES = (LedgerState.SENT.value, LedgerState.CALLING.value, LedgerState.UNKNOWN.value)
-"""What counts: everything that left or may have left."""
+"""What counts: everything that left or may have left; for a person, unless it is known not to have arrived."""
 _TENANT_LOCK = 0x0CA9
 """PostgreSQL advisory lock, with a hash of the tenant, under which only one transaction uses a tenant's cap."""
 
@@ -46,7 +46,7 @@ def _of_candidate(connection: Connection, send: Send, caps: Caps, at: datetime) 
         )
         for cap, period, word in figures
         if cap is not None
-        and _is_used_up(connection, send, cap, and_(sends.c.contact_id == send.contact_id, _left_in(period)))
+        and _is_used_up(connection, send, cap, and_(_may_have_reached(send.contact_id), _left_in(period)))
     ]
 
 
@@ -66,6 +66,10 @@ def _is_used_up(connection: Connection, send: Send, cap: int, which: ColumnEleme
     used = select(sends.c.key).where(sends.c.tenant == send.tenant, which, sends.c.state.in_(_USES)).limit(cap)
     counted = select(func.count()).select_from(used.subquery())
     return connection.execute(counted).scalar_one() >= cap
+
+
+def _may_have_reached(contact_id: str) -> ColumnElement[bool]:
+    return and_(sends.c.contact_id == contact_id, sends.c.arrived.is_not(False))
 
 
 def _left_in(period: Period) -> ColumnElement[bool]:

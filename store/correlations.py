@@ -70,6 +70,7 @@ class SendTie:
     line: str
     state: LedgerState
     run_id: str
+    message_id: str
     session_id: str
     flow_id: str
     template_id: str
@@ -163,6 +164,7 @@ def _send_ties(column: Column[str]) -> Select[tuple[str]]:
         c.line,
         c.state,
         c.run_id,
+        c.message_id,
         c.session_id,
         c.flow_id,
         c.template_id,
@@ -180,6 +182,7 @@ def _send_tie(row: Row[tuple[str]]) -> SendTie:
         line=row.line,
         state=LedgerState(row.state),
         run_id=row.run_id,
+        message_id=row.message_id,
         session_id=row.session_id,
         flow_id=row.flow_id,
         template_id=row.template_id,

@@ -86,7 +86,7 @@ KEPT: Final[Mapping[Table, frozenset[str]]] = {
         {
             *("key", "workflow_id", "tenant", "account", "line", "step", "n", "contact_id", "job", "state", "attempt"),
             *("reference", "flow_token", "flow_id", "template", "template_id", "language", "scope", "code", "suppress"),
-            *("form", "inbound_at", "claimed_at", "left_at", "settled_at"),
+            *("form", "inbound_at", "claimed_at", "left_at", "arrived", "settled_at"),
         }
     ),
     keys: frozenset({"id", "contact_id", "purpose", "tenant", "master_id", "created_at"}),

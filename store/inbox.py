@@ -15,6 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from domain.errors import SetupError
 from domain.events import ProviderEvent
+from store.arrivals import record_within
 from store.clock import bookkeeping_now
 from store.correlations import Sighting
 from store.database import Database
@@ -61,13 +62,17 @@ class StoredDelivery:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where an event goes, and why. ``also`` are further engagements that must hear the same fact."""
+    """Where an event goes, and why. ``also`` are further engagements that must hear the same fact.
+
+    ``message_of`` is the send whose message it is about, where it is about one.
+    """
 
     state: EventState
     rule: str
     workflow_id: str = ""
     send_key: str = ""
     contact_id: str = ""
+    message_of: str = ""
     may_weaken: bool = True
     also: tuple[str, ...] = ()
     effects: ContactEffects | None = None
@@ -193,6 +198,7 @@ class Inbox:
         new = _first_of_each(told, self._insert(connection, [fact.row for fact in told]))
         self._insert(connection, [row for fact in new for row in self._rows_for_others(fact)])
         placed = [fact.placed for fact in new if fact.placed is not None]
+        record_within(connection, [(one.placement.message_of, one.event) for one in placed])
         effects = [one.placement.effects for one in placed if one.placement.effects is not None]
         apply_within(connection, self._keys, effects)
         scoped = [(fact.stored.delivery.account, fact.placed.event) for fact in new if fact.stored and fact.placed]

@@ -6,7 +6,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Row, func, or_, select, update
 
-from domain.events import ProviderEvent
+from domain.events import MessageStatusChanged, ProviderEvent
+from store.arrivals import record_within
 from store.clock import bookkeeping_now
 from store.correlations import Sighting
 from store.database import Database, insert_new
@@ -20,6 +21,7 @@ ERASED = "the person was erased"
 """Why an event that waited for a person waits no more."""
 
 _AT_ONCE = 1000
+_STATUS = MessageStatusChanged.model_fields["kind"].default
 _FOR_A_PERSON = (EventState.UNMATCHED.value, EventState.PARKED.value)
 
 
@@ -92,7 +94,7 @@ class InboxReview:
         return ProviderEvent.model_validate_json(self._keys.open(payload, purpose_of(received_at)))
 
     def _retry(self, connection: Connection, placed: Sequence[tuple[int, Placement]]) -> int:
-        """As everywhere: events are locked first, then people, then relays, each kind in one order."""
+        """As everywhere: events are locked first, then sends, people and relays, each kind in one order."""
         places = dict(placed)
         rows = connection.execute(
             select(inbox_events)
@@ -104,6 +106,9 @@ class InboxReview:
             .order_by(inbox_events.c.id)
             .with_for_update()
         ).all()  # without those that another gateway was faster to move
+        tied = [row for row in rows if row.kind == _STATUS and places[row.id].message_of]
+        told = [(places[row.id].message_of, self._open(row.payload, row.received_at)) for row in tied]
+        record_within(connection, told)
         effects = [effects for row in rows if (effects := places[row.id].effects) is not None]
         apply_within(connection, self._keys, effects)
         wanted: set[str] = set()

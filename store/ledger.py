@@ -383,6 +383,7 @@ _NOTHING_KNOWN: Final[dict[str, object]] = {
     "suppress": False,
     "form": None,
     "inbound_at": None,
+    "arrived": None,
 }
 """What a row holds of an attempt that has not ended."""
 

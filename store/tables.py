@@ -211,6 +211,7 @@ sends = Table(
     Column("suppress", Boolean, nullable=False),
     Column("claimed_at", UtcDateTime),
     Column("left_at", UtcDateTime),
+    Column("arrived", Boolean),
     Column("settled_at", UtcDateTime),
     Index(None, "workflow_id"),
     Index(None, "contact_id", "line"),
@@ -224,7 +225,8 @@ sends = Table(
 )
 """The send ledger, which is the correlation table too. Ids are empty while unknown and mean something per account.
 ``claimed_at`` is when the workflow wanted it, ``left_at`` when its queue had let it through: caps count by that.
-``form`` is how it left, where it could leave without a template, ``inbound_at`` when the person had last written."""
+``form`` is how it left, where it could leave without a template, ``inbound_at`` when the person had last written.
+``arrived`` is what the provider told of the message later: True when delivered or read, False when it failed."""
 
 holds = Table(
     "holds",

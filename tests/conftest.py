@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from store.migrate import upgrade
-from tests.databases import Lending, migrated
+from runtime.zones import pin_zone_rules
+from tests.databases import Lending, migrated, migrated_sqlite
 from tests.figures import pytest_terminal_summary, show
 from tests.postgres import postgres_missing, postgres_server
 
@@ -15,6 +15,7 @@ __all__ = ["pytest_terminal_summary", "show"]
 
 settings.register_profile("rapport", deadline=None)  # a busy machine is no defect; what takes how long is bench's
 settings.load_profile("rapport")
+pin_zone_rules()  # as every process of ours does
 
 SLOW_FIRST = (
     "tests/chaos/test_short",
@@ -40,7 +41,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated, empty SQLite store, to be copied."""
     file = tmp_path_factory.mktemp("store") / "migrated.sqlite3"
-    upgrade(f"sqlite:///{file}")
+    file.write_bytes(migrated_sqlite())
     return file
 
 

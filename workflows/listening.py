@@ -5,8 +5,9 @@ from domain.events import FlowRunStatus
 from domain.following import Move, NextMove
 from domain.outcomes import EngagementOutcome
 from domain.plans import LastEnd
+from domain.send_record import SendRecord
 from domain.sends import LedgerState
-from domain.state import SendRecord, Stage
+from domain.state import Stage
 from workflows.holding import Holding
 from workflows.progress import Progress
 from workflows.reconciling import OPENINGS

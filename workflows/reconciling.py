@@ -5,8 +5,9 @@ from functools import partial
 from domain import names
 from domain.calls import ReconcileRequest, RecordSend
 from domain.outcomes import EngagementOutcome
+from domain.send_record import SendRecord
 from domain.sends import LedgerState
-from domain.state import SendRecord, Stage
+from domain.state import Stage
 from workflows.holding import Holding
 from workflows.progress import Progress
 from workflows.steps import Step

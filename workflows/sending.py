@@ -11,8 +11,9 @@ from domain.following import form_in_words
 from domain.free_form import FreeFormMessage, MessageForm
 from domain.ids import engagement_workflow_id, send_key
 from domain.outcomes import EngagementOutcome
+from domain.send_record import SendRecord
 from domain.sends import LedgerState, Send, SendFailure, SendReceipt
-from domain.state import SendRecord, Stage
+from domain.state import Stage
 from workflows.endings import SendEnding, failure_in, is_told_unknown, send_ending, was_recalled
 from workflows.holding import Holding
 from workflows.progress import Progress

@@ -10,8 +10,9 @@ from domain.free_form import MessageForm
 from domain.ids import engagement_workflow_id
 from domain.outcomes import Decision, Settlement
 from domain.plans import Plan
+from domain.send_record import SendRecord
 from domain.snapshot import EngagementSnapshot, HoldView, PauseView, SendView, StepView
-from domain.state import EngagementState, SendRecord
+from domain.state import EngagementState
 from workflows.search_attributes import findable_job
 
 LAST_DECISIONS = 8

@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from domain.errors import RapportError
+from runtime.zones import pin_zone_rules
 from starter.cli.commands import COMMANDS, Listed
 from starter.cli.errors import EPILOG, ExitCode, report
 
@@ -81,6 +82,7 @@ def _root() -> None:
 
 def main() -> None:
     """Entry point of ``rapport``. A defect ends it with a traceback, and without words that may be of a person."""
+    pin_zone_rules()
     try:
         app(prog_name="rapport")
     except Exception as defect:  # noqa: BLE001 - whatever it is, it is told and ends the process

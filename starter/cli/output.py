@@ -105,7 +105,7 @@ def print_view(view: EngagementView, *, with_answers: bool) -> None:
     """One engagement for a person."""
     console, summary, snapshot = screen(), view.summary, view.snapshot
     console.print(Text.assemble((summary.reference, "bold"), "  ", state_text(summary)))
-    facts = [("workflow", summary.workflow_id), ("plan", summary.plan), ("line", summary.line)]
+    facts = [("workflow", summary.workflow_id), ("plan", _plan(view)), ("line", summary.line)]
     facts += [("registered", instant(summary.registered_at)), ("closed", instant(summary.closed_at))]
     if snapshot is not None:
         facts += [*_standing(snapshot), *_settled(snapshot, with_answers=with_answers)]
@@ -116,6 +116,12 @@ def print_view(view: EngagementView, *, with_answers: bool) -> None:
         console.print(_sends_table(snapshot))
     if view.note:
         console.print(Text(view.note, style="yellow"))
+
+
+def _plan(view: EngagementView) -> str:
+    """The plan, and the version by which it goes on now: only the engagement itself knows whether it was moved."""
+    version = view.snapshot.plan_version if view.snapshot is not None else 0
+    return f"{view.summary.plan}, version {version}" if version else view.summary.plan
 
 
 def _standing(snapshot: EngagementSnapshot) -> list[tuple[str, str]]:

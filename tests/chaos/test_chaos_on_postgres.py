@@ -13,6 +13,8 @@ from tests.postgres import fresh_database
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(900)]
 
+FULL = pytest.param(Size(engagements=204, kills=32, seed=SEED), marks=pytest.mark.long)
+
 
 @pytest.fixture
 def database(postgres: str) -> Iterator[str]:
@@ -21,9 +23,9 @@ def database(postgres: str) -> Iterator[str]:
         yield url
 
 
+@pytest.mark.parametrize("size", [Size(engagements=45, kills=15, seed=SEED), FULL], ids=["short", "full"])
 async def test_nothing_is_lost_doubled_or_crossed_where_gateways_and_workers_share_a_store(
-    database: str, tmp_path: Path
+    database: str, tmp_path: Path, size: Size
 ) -> None:
-    size = Size(engagements=75, kills=15, seed=SEED)
     say(f"{size}")
     check(await chaos(size, Shape(workers=2, gateways=2, store_url=database), tmp_path, say), size)

@@ -23,8 +23,9 @@ from domain.events import (
 from domain.model import JsonValue
 from domain.plans import Opening, Plan, Silence
 from domain.reading import Reader
+from domain.send_record import SendRecord
 from domain.sends import LedgerState
-from domain.state import EngagementState, SendRecord
+from domain.state import EngagementState
 from providers.endings import Ending
 from providers.meta.client import CAPABILITIES
 from providers.meta.errors import TABLE

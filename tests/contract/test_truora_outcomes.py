@@ -12,8 +12,9 @@ from domain.model import JsonValue
 from domain.outcomes import EngagementOutcome
 from domain.plans import Plan
 from domain.reading import Reader
+from domain.send_record import SendRecord
 from domain.sends import LedgerState, SendReceipt
-from domain.state import EngagementState, SendRecord
+from domain.state import EngagementState
 from providers.truora.client import CAPABILITIES
 from providers.truora.settings import TruoraSettings
 from providers.truora.webhook import TruoraWebhookReader

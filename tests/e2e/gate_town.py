@@ -47,8 +47,8 @@ from sandbox.settings import Accounts, SandboxSettings
 from starter.routes import create_rest_app
 from starter.tokens import AccessTokens
 from store.keys import KEY_BYTES, KeyRing
-from store.migrate import upgrade
 from store.stores import Stores
+from tests.databases import migrated_sqlite
 from tests.e2e.sides import Side
 from tests.e2e.town import resolve, service_on
 from worker import Workers
@@ -322,8 +322,9 @@ async def open_gate_town(directory: Path, build: Build) -> AsyncIterator[GateTow
     """Start everything on free ports; end everything."""
     secrets = (os.urandom(KEY_BYTES), os.urandom(KEY_BYTES))
     keys, name = KeyRing(*secrets), build.side.name
-    url = f"sqlite:///{directory / 'store.sqlite3'}"
-    await asyncio.to_thread(upgrade, url)
+    file = directory / "store.sqlite3"
+    file.write_bytes(await asyncio.to_thread(migrated_sqlite))
+    url = f"sqlite:///{file}"
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(
             await DevServer.start(search_attributes=search_attributes.ALL, extra=build.server)

@@ -42,9 +42,9 @@ from starter.tokens import AccessTokens
 from store.inbox_review import InboxReview
 from store.inbox_tables import EventState
 from store.keys import KeyRing
-from store.migrate import upgrade
 from store.stores import Stores
 from tests.calendar import Calendar
+from tests.databases import migrated_sqlite
 from tests.e2e.sides import SANDBOX_SECRETS, SIDES, Side
 from worker import Workers
 from workflows import search_attributes
@@ -183,8 +183,9 @@ async def open_town(directory: Path, *, codec_endpoint: str | None = None) -> As
     in production: under the key of whom they concern.
     """
     keys = KeyRing.generate()
-    url = f"sqlite:///{directory / 'store.sqlite3'}"
-    await asyncio.to_thread(upgrade, url)
+    file = directory / "store.sqlite3"
+    file.write_bytes(await asyncio.to_thread(migrated_sqlite))
+    url = f"sqlite:///{file}"
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(
             await DevServer.start(

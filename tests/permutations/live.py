@@ -9,8 +9,9 @@ from domain.events import MessageStatus, ProviderEvents
 from domain.ids import send_key
 from domain.outcomes import EngagementOutcome
 from domain.reading import Reader
+from domain.send_record import SendRecord
 from domain.sends import FlowRun, LedgerState, SendReceipt
-from domain.state import EngagementState, SendRecord
+from domain.state import EngagementState
 from tests.permutations.scenes import Carry, Claim, Close, Settle, Trouble
 from tests.permutations.wires import FLOW, TEMPLATE, Named
 

@@ -28,10 +28,10 @@ from domain.snapshot import EngagementSnapshot
 from domain.topology import Account, Line, Tenant, Topology
 from runtime.settings import WorkerSettings
 from store.keys import KeyRing
-from store.migrate import upgrade
 from store.registry import EngagementRow
 from store.stores import Stores
 from tests.calendar import Calendar
+from tests.databases import migrated_sqlite
 from tests.workflow.scripted import HeardNotices, OneAccount, ScriptedProvider
 from worker import Workers
 from workflows import search_attributes as found_by
@@ -41,7 +41,10 @@ TEMPLATE = TemplateRef(name="intake_v1", language="nl", id="template-1", variabl
 NUDGE = TemplateRef(name="nudge_v1", language="nl", id="template-2")
 FLOW = FlowRef(id="flow-1")
 TIMING = Timing(
-    reconcile_settle=timedelta(seconds=30), provider_pause=timedelta(minutes=10), failure_settle=timedelta(seconds=20)
+    reconcile_settle=timedelta(seconds=30),
+    provider_pause=timedelta(minutes=10),
+    failure_settle=timedelta(seconds=20),
+    template_poll_ceiling=timedelta(hours=2),  # the looks of days at a gate take a test's time, and show nothing more
 )
 Handle = WorkflowHandle[Any, EngagementResult]
 GateHandle = WorkflowHandle[Any, Any]
@@ -223,9 +226,9 @@ async def open_stage(
         lines=(Line(slug=line, account=line, tenants=("acme",), rate=line_rate),),
     )
     async with AsyncExitStack() as stack:
-        url = f"sqlite:///{directory / 'store.sqlite3'}"
-        await asyncio.to_thread(upgrade, url)
-        stores = await stack.enter_async_context(Stores.open(url, KeyRing.generate()))
+        file = directory / "store.sqlite3"
+        file.write_bytes(await asyncio.to_thread(migrated_sqlite))
+        stores = await stack.enter_async_context(Stores.open(f"sqlite:///{file}", KeyRing.generate()))
         ats = HeardNotices()
         caps: dict[str, Caps] = {}
         accounts = OneAccount(provider)

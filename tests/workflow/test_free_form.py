@@ -249,13 +249,26 @@ async def test_the_condition_is_looked_at_again_before_the_template_follows(stag
     assert (await logged(play, "when-nothing-came"))[0].startswith("follow-up-1 skipped before it left")
 
 
-async def test_only_what_arrived_counts_into_the_budget(stage: Stage) -> None:
+def two_of_three_paid() -> Plan:
+    """A budget for two messages that cost something, and three messages."""
     prices = ({"category": "UTILITY", "price": "0.05"},)
     priced = NUDGE.model_copy(update={"category": "UTILITY"})
     opening = Opening(template=TEMPLATE.model_copy(update={"category": "UTILITY"}), flow=FLOW)
     ups = tuple(NUDGED.model_copy(update={"template": priced}) for _ in range(2))
     budget = {"money": "0.11", "currency": "EUR", "prices": prices}
-    play = await stage.play(plan(opening=opening, follow_ups=ups, budget=budget))
+    return plan(opening=opening, follow_ups=ups, budget=budget)
+
+
+async def test_a_message_that_failed_leaves_its_place_in_the_budget_to_the_next(stage: Stage) -> None:
+    play = await stage.play(two_of_three_paid())
+    await play.rest()
+    await fails(play, window_closed=False)
+    await play.pass_time(5 * HOUR)
+    assert free(stage) == [False, False, False]
+
+
+async def test_only_what_arrived_counts_into_the_budget(stage: Stage) -> None:
+    play = await stage.play(two_of_three_paid())
     await play.rest()
     await writes(play)
     await play.pass_time(5 * HOUR)

@@ -21,6 +21,12 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 EACH = pytest.mark.parametrize("moment", MOMENTS)
 
 
+def each(turn: int) -> pytest.MarkDecorator:
+    """Every moment, of which every other one is short: two tests that take turns have each moment between them."""
+    marks = {n: [] if n % 2 == turn else [pytest.mark.long] for n in range(len(MOMENTS))}
+    return pytest.mark.parametrize("moment", [pytest.param(its, marks=marks[n]) for n, its in enumerate(MOMENTS)])
+
+
 async def paused(stage: Stage, moment: str) -> tuple[Play, int]:
     """An engagement that was paused at a moment, three days later; and how many messages had left by then."""
     its = MOMENTS[moment]
@@ -48,7 +54,7 @@ async def resumed(stage: Stage, moment: str) -> tuple[Play, int]:
     return play, left
 
 
-@EACH
+@each(0)
 async def test_resumed_it_goes_on_and_the_answer_completes_it(stage: Stage, moment: str) -> None:
     play, left = await resumed(stage, moment)
     effects = stage.provider.effects
@@ -60,7 +66,7 @@ async def test_resumed_it_goes_on_and_the_answer_completes_it(stage: Stage, mome
     assert (await play.result()).settlement.outcome is Outcome.COMPLETED
 
 
-@EACH
+@each(1)
 async def test_an_opt_out_ends_it_while_it_is_paused_and_nothing_leaves_after_it(stage: Stage, moment: str) -> None:
     play, left = await paused(stage, moment)
     await play.tell(OptOutReceived(scope="line", text="STOP"))

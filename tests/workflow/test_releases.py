@@ -31,9 +31,9 @@ from workflows import search_attributes
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="module")
 async def apart() -> AsyncIterator[Client]:
-    """A server of its own: a release that gets the work takes it from the workers of every other test."""
+    """A server for each test: a release that gets the work takes it from the workers of every other one."""
     async with await DevServer.start(search_attributes=search_attributes.ALL) as server:
         its_plugin = plugin(data_converter(AesGcmCodec(TEST_KEYS)), strict_imports=True)
         yield await connect(its_plugin, address=server.address)

@@ -46,6 +46,16 @@ def midnight(zone: str) -> datetime:
     return datetime(tomorrow.year, tomorrow.month, tomorrow.day, tzinfo=ZoneInfo(zone))
 
 
+async def test_a_zone_that_nothing_in_this_process_read_before_is_read_within_the_workflow(stage: Stage) -> None:
+    its = plan(send_window=daily(9 * HOUR, zone="Antarctica/Troll"))
+    ZoneInfo.clear_cache()
+    play = await stage.play(its, zone="Antarctica/Troll")
+    await play.rest()
+    assert stage.provider.effects == []
+    await play.pass_time(9 * HOUR)
+    assert len(stage.provider.effects) == 1
+
+
 async def overnight(stage: Stage, its: Plan | None = None) -> Play:
     """An engagement whose opening waits for nine hours."""
     play = await stage.play(its or plan(send_window=daily(9 * HOUR)), zone=KOLKATA)

@@ -14,8 +14,9 @@ from domain.following import Following, Move
 from domain.outcomes import EngagementOutcome
 from domain.plans import Plan, Signal
 from domain.reading import Reader
+from domain.send_record import SendRecord
 from domain.sends import LedgerState
-from domain.state import EngagementState, PauseSpan, SendRecord
+from domain.state import EngagementState, PauseSpan
 from tests.unit.domain.test_reading import NOW, engagement, event, opened
 
 HOUR = timedelta(hours=1)
@@ -153,12 +154,15 @@ def test_a_flow_is_under_way_from_its_start_to_its_end(status: FlowRunStatus | N
     assert (following(plan, state).objection(1) is None) is (status is FlowRunStatus.RUNNING)
 
 
-STATES = st.lists(st.tuples(st.sampled_from(list(LedgerState)), st.integers(0, 30)), max_size=6)
+STATES = st.lists(
+    st.tuples(st.sampled_from(list(LedgerState)), st.integers(0, 30), st.none() | st.sampled_from(list(MessageStatus))),
+    max_size=6,
+)
 
 
 @given(STATES, st.integers(1, 6), st.integers(10, 90), st.integers(0, 30))
 def test_what_may_have_reached_the_phone_is_paid_for_and_nothing_leaves_over_the_budget(
-    sends: list[tuple[LedgerState, int]], messages: int, money: int, price: int
+    sends: list[tuple[LedgerState, int, MessageStatus | None]], messages: int, money: int, price: int
 ) -> None:
     cents = Decimal("0.01")
     budget = {
@@ -174,9 +178,13 @@ def test_what_may_have_reached_the_phone_is_paid_for_and_nothing_leaves_over_the
         assert price > money
         return
     state = EngagementState(started_at=NOW)
-    for ledger_state, cost in sends:
-        sent(state, state=ledger_state, price=cost * cents)
-    paid = [cost for ledger_state, cost in sends if ledger_state in (LedgerState.SENT, LedgerState.UNKNOWN)]
+    for ledger_state, cost, status in sends:
+        sent(state, state=ledger_state, price=cost * cents, message_status=status)
+    paid = [
+        cost
+        for ledger_state, cost, status in sends
+        if ledger_state in (LedgerState.SENT, LedgerState.UNKNOWN) and status is not MessageStatus.FAILED
+    ]
     allowed = len(paid) < messages and sum(paid) + price <= money
     assert (following(plan, state).objection(1) is None) is allowed
 

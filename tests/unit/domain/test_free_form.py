@@ -16,8 +16,9 @@ from domain.following import Following, Move, form_in_words
 from domain.free_form import MARGIN, WINDOW, FreeForm, MessageForm, form_at
 from domain.plans import FlowRef, FollowUp, Opening, TemplateRef
 from domain.reading import Reader
+from domain.send_record import SendRecord
 from domain.sends import LedgerState, SendReceipt
-from domain.state import EngagementState, SendRecord
+from domain.state import EngagementState
 from tests.unit.store.samples import an_engagement
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)

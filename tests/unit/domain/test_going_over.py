@@ -12,8 +12,9 @@ from domain.going_over import GoingOver
 from domain.outcomes import EngagementOutcome as Outcome
 from domain.plans import LastEnd, Plan
 from domain.reading import Reader
+from domain.send_record import SendRecord
 from domain.sends import LedgerState, SendReceipt
-from domain.state import EngagementState, Hold, Pause, SendRecord
+from domain.state import EngagementState, Hold, Pause
 from tests.unit.domain.test_reading import NOW, engagement, event, opened
 
 OPENING = {"template": {"name": "retry_v1", "language": "nl", "variables": ("city",)}, "flow": {"id": "f"}}

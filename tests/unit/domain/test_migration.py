@@ -18,8 +18,9 @@ from domain.following import Following, Move
 from domain.migration import Migration
 from domain.outcomes import EngagementOutcome
 from domain.plans import Plan, Signal
+from domain.send_record import SendRecord
 from domain.sends import LedgerState
-from domain.state import EngagementState, SendRecord
+from domain.state import EngagementState
 from tests.unit.domain.test_reading import NOW, engagement
 
 HOUR = timedelta(hours=1)

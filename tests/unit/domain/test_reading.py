@@ -24,8 +24,9 @@ from domain.events import (
 from domain.outcomes import EngagementOutcome as Outcome
 from domain.plans import Plan
 from domain.reading import Reader
+from domain.send_record import SendRecord
 from domain.sends import FlowRun, LedgerState, SendReceipt
-from domain.state import EngagementState, SendRecord
+from domain.state import EngagementState
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 

@@ -23,6 +23,7 @@ def a_send(workflow: str, **changes: object) -> SendTie:
         "line": "nl-1",
         "state": LedgerState.SENT,
         "run_id": "",
+        "message_id": "",
         "session_id": "",
         "flow_id": "flow-1",
         "template_id": "tpl-1",

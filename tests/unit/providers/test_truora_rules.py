@@ -12,9 +12,9 @@ from pydantic import SecretStr, ValidationError
 from domain.errors import SetupError
 from domain.model import JsonValue
 from domain.topology import Account, Line, Tenant, Topology
+from providers.plain_words import plain_words
 from providers.registry import build_accounts, build_readers, provider_kind
 from providers.truora.client import TruoraClient
-from providers.plain_words import plain_words
 from providers.truora.kind import KIND, build_outbounds
 from providers.truora.mapping import digits_of
 from providers.truora.sending import split_number

@@ -5,7 +5,6 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from structlog.testing import capture_logs
 
-from store.migrate import upgrade
+from tests.databases import migrated_sqlite
 from tests.unit.runtime.hand_loop import HandLoop, settled
 from tests.unit.runtime.shared_lines import LEASE, QUEUES, Town
 
@@ -23,20 +22,11 @@ Scene = Callable[[Town], Coroutine[object, object, None]]
 Play = Callable[[Scene], None]
 
 
-@cache
-def migrated() -> bytes:
-    """A migrated, empty store."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "store.sqlite3"
-        upgrade(f"sqlite:///{file}")
-        return file.read_bytes()
-
-
 @pytest.fixture
 def play(tmp_path: Path) -> Iterator[Play]:
     """Plays a scene on a loop whose clock is moved by hand."""
     file = tmp_path / "store.sqlite3"
-    file.write_bytes(migrated())
+    file.write_bytes(migrated_sqlite())
 
     async def whole(scene: Scene) -> None:
         town = await Town.open(file)
@@ -215,7 +205,7 @@ class SharingProcesses(RuleBasedStateMachine):
     @initialize()
     def open(self) -> None:
         self.folder = Path(tempfile.mkdtemp())
-        (self.folder / "store.sqlite3").write_bytes(migrated())
+        (self.folder / "store.sqlite3").write_bytes(migrated_sqlite())
         self.runner = asyncio.Runner(loop_factory=HandLoop)
         self.town = self.runner.run(Town.open(self.folder / "store.sqlite3"))
         self.places = [self.runner.run(self.town.start()) for _ in range(3)]

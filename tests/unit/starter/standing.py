@@ -107,6 +107,7 @@ class StandingEngagement:
             tenant=self.engagement.tenant,
             reference=self.engagement.reference,
             plan=self.engagement.plan.name,
+            plan_version=self.engagement.plan.version,
             line=self.engagement.route.line,
             stage="awaiting-answer",
             waiting_for="the candidate's answer",

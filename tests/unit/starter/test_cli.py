@@ -181,6 +181,7 @@ def test_reads_answer_people_and_programs(rapport: Rapport, plan: str, temporal:
     assert ref in table.output
     assert json.loads(page.stdout)["engagements"][0]["reference"] == ref
     assert "the candidate's answer" in shown.output
+    assert "intake, version 1" in shown.output
     assert json.loads(view.stdout)["snapshot"]["stage"] == "awaiting-answer"
     assert "consent is there" in " ".join(told.output.split())
     assert {e["source"] for e in json.loads(trace.stdout)["entries"]} == {"decision", "history"}

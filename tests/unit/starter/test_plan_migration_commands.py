@@ -57,6 +57,7 @@ def test_shown_first_then_moved_and_a_repeat_is_harmless(
         moved = rapport("plan", "migrate", new, *both, *MIGRATE, "--yes")
         again = rapport("plan", "migrate", new, *both, *MIGRATE, "--yes")
         after = rapport("plan", "migrate", new, *both, *MIGRATE)
+        looked = rapport("show", both[0], "--tenant", "acme")
     assert "2 may move; nothing was done" in shown.output
     assert "v1 → v2: silence: after" in shown.output
     assert [(row["reference"], row["prospect"]) for row in asked] == [(reference, "may move") for reference in both]
@@ -64,6 +65,7 @@ def test_shown_first_then_moved_and_a_repeat_is_harmless(
         assert (done.exit_code, "2 done" in done.output) == (0, True), done.output
     assert (after.exit_code, "2 may not; nothing was done" in after.output) == (0, True)
     assert "it goes by version 2 already: version 2 is not a later one" in after.output
+    assert "intake, version 2" in looked.output
 
 
 def test_who_may_not_move_is_named_with_every_reason_and_it_is_no_failure(
@@ -131,12 +133,14 @@ async def test_rest_tells_moves_and_refuses(world: World, temporal: str, ref: st
         told = await operator.post(there, json=asked(dry_run=True))
         moved = await operator.post(there, json=asked(from_version=1))
         refused = await operator.post(there, json=asked(command_id="n"))
+        view = (await operator.get(f"/v1/engagements/{ref}")).json()
         wrong = await operator.post(there, json=asked(plan={"name": "intake"}))
         missing = await operator.post("/v1/engagements/nobody/migrate-plan", json=asked())
         async with client_of(app_on(world), READER) as reader:
             is_problem(await reader.post(there, json=asked()), 403)
     assert (told.status_code, told.json()["may_move"], told.json()["version"]) == (200, True, 1)
     assert (moved.status_code, moved.json()["command"], moved.json()["accepted"]) == (200, "migrate-plan", True)
+    assert view["snapshot"]["plan_version"] == 2
     problem = is_problem(refused, 409)
     assert problem["type"] == "urn:rapport:problem:not-allowed"
     assert "it goes by version 2 already" in str(problem["detail"])

@@ -61,6 +61,7 @@ async def test_what_temporal_shows_in_the_clear_names_nobody(world: World, ref: 
     assert details is not None
     assert "warehouse-intake on recruiting" in summary
     assert ref in details
+    assert "warehouse-intake, begun by version 1" in details
     assert "Zebulon" not in summary + details
     assert PHONE.removeprefix("+") not in summary + details
 

@@ -8,7 +8,9 @@ import pytest
 from domain.caps import Caps
 from domain.contacts import Alias, AliasKind, OptOut, OptOutScope
 from domain.errors import PolicyRefused, ProviderRejected, Scope
+from domain.events import MessageStatus, MessageStatusChanged, ProviderEvent
 from domain.sends import LedgerState, Send, SendClaim
+from store.arrivals import record_within
 from store.keys import KeyRing
 from store.stores import Stores
 from tests.unit.store.samples import A_PHONE, HOUR, NOON, a_send
@@ -88,6 +90,20 @@ async def test_what_left_or_may_have_left_counts_and_nothing_else(
         assert (await refusal(stores, second, NOON, A_DAY)).code == "capped"
     else:
         assert (await stores.ledger.claim(second, NOON, A_DAY)).attempt == 1
+
+
+@pytest.mark.parametrize("status", [MessageStatus.DELIVERED, MessageStatus.FAILED])
+async def test_what_is_told_as_failed_later_uses_no_cap_of_the_person_any_more(
+    stores: Stores, contact_id: str, status: MessageStatus
+) -> None:
+    first, second, *_ = sends_of(contact_id)
+    await stores.ledger.claim(first, NOON, A_DAY)
+    told = ProviderEvent(key="e-1", occurred_at=NOON, body=MessageStatusChanged(message_status=status))
+    await stores.database.write(lambda connection: record_within(connection, [(first.key, told)]))
+    if status is MessageStatus.FAILED:
+        assert (await stores.ledger.claim(second, NOON, A_DAY)).attempt == 1
+    else:
+        assert (await refusal(stores, second, NOON, A_DAY)).code == "capped"
 
 
 async def test_what_was_refused_by_a_cap_uses_none_and_may_be_claimed_when_it_frees(

@@ -1,4 +1,4 @@
-"""What must be found by what it holds and read by nobody: sealed alike for equal texts, and open with the keys alone."""
+"""What is found by what it holds and read by nobody: sealed alike for equal texts, and open with the keys alone."""
 
 from datetime import UTC, datetime
 
