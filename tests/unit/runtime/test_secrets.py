@@ -2,6 +2,7 @@
 
 import base64
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -134,6 +135,36 @@ def test_a_key_of_the_wrong_form_is_refused_without_showing_it(tmp_path: Path, t
         load_keys(settings(tmp_path, given))
 
     assert text not in str(refused.value)
+
+
+def test_a_key_comes_from_a_command_that_no_shell_reads(tmp_path: Path) -> None:
+    service = tmp_path / "key service"
+    service.write_text("import sys, base64; print(base64.b64encode(sys.argv[1].encode() * 32).decode())")
+    asked = f"command:{sys.executable} '{service}'"
+    keys = KeySettings(master=SecretStr(f"{asked} a"), former=SecretStr(f"{asked} b"), pepper=SecretStr(f"{asked} c"))
+
+    loaded = load_keys(Settings(_env_file=None, state_dir=tmp_path, keys=keys))
+
+    assert (loaded.master, loaded.former, loaded.pepper) == (b"a" * 32, (b"b" * 32,), b"c" * 32)
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (f"{sys.executable} -c 'print(42); exit(3)'", "failed with 3"),
+        ("/no/such/program hunter2", "cannot be run"),
+        ("'hunter2", "cannot be run"),
+        (f"{sys.executable} -c print(42)", "must be 32 bytes"),
+    ],
+)
+def test_a_command_that_gives_no_key_is_told_without_its_words(tmp_path: Path, command: str, told: str) -> None:
+    keys = KeySettings(master=SecretStr(f"command:{command}"), pepper=SecretStr("ab" * 32))
+
+    with pytest.raises(SetupError, match=told) as refused:
+        load_keys(Settings(_env_file=None, state_dir=tmp_path, keys=keys))
+
+    assert "RAPPORT_KEYS__MASTER" in str(refused.value)
+    assert not {"hunter2", "42", "print"} & set(re.findall(r"\w+", str(refused.value)))
 
 
 def test_the_same_key_twice_is_refused(tmp_path: Path) -> None:
