@@ -18,8 +18,8 @@ from temporalio.client import Client
 
 from domain.topology import Topology
 from runtime import supervise
-from runtime.codec import AesGcmCodec
 from runtime.dev_server import DevServer
+from runtime.keyed_codec import KeyedCodec
 from runtime.temporal import connect, data_converter, plugin
 from starter.parts import capabilities_of, reconcile_wait_of
 from starter.service import EngagementService
@@ -279,7 +279,9 @@ class Fleet:
         keys = self.key_ring()
         async with AsyncExitStack() as stack:
             stores = await stack.enter_async_context(Stores.open(self.store_url, keys))
-            client = await connect(plugin(data_converter(AesGcmCodec(keys))), address=self.temporal_address)
+            client = await connect(
+                plugin(data_converter(KeyedCodec(stores.data_keys, keys))), address=self.temporal_address
+            )
             service = EngagementService(
                 registry=stores.registry,
                 contacts=stores.contacts,

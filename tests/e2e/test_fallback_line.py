@@ -22,8 +22,8 @@ from domain.outcomes import EngagementOutcome as Outcome
 from domain.outcomes import EngagementResult
 from domain.plans import Plan
 from domain.topology import Topology
-from runtime.codec import AesGcmCodec
 from runtime.dev_server import DevServer
+from runtime.keyed_codec import KeyedCodec
 from runtime.temporal import connect, data_converter, plugin
 from sandbox.personas import Candidate as Seated
 from sandbox.personas import Persona, PersonaOptions, PersonaSettings
@@ -135,8 +135,8 @@ async def open_agency(directory: Path) -> AsyncIterator[Agency]:
             member.environment = environment
         stack.push_async_callback(lambda: asyncio.gather(*(member.stop() for member in members)))
         await asyncio.gather(*(member.start() for member in members))
-        client = await connect(plugin(data_converter(AesGcmCodec(keys))), address=server.address)
         stores = await stack.enter_async_context(Stores.open(url, keys))
+        client = await connect(plugin(data_converter(KeyedCodec(stores.data_keys, keys))), address=server.address)
         yield Agency(service_on(stores, client, Topology.model_validate(written), keys), client, providers)
 
 

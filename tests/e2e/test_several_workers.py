@@ -22,8 +22,8 @@ from domain.contacts import Candidate, Consent
 from domain.engagements import EngagementRequest
 from domain.ids import lookups_queue, sends_queue
 from domain.topology import Topology
-from runtime.codec import AesGcmCodec
 from runtime.dev_server import DevServer
+from runtime.keyed_codec import KeyedCodec
 from runtime.temporal import connect, data_converter, plugin
 from sandbox.serve import running
 from sandbox.settings import Accounts, SandboxSettings
@@ -128,8 +128,8 @@ async def open_floor(directory: Path, url: str) -> AsyncIterator[Floor]:
     keys = KeyRing(MASTER, PEPPER)
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(await DevServer.start(search_attributes=search_attributes.ALL))
-        client = await connect(plugin(data_converter(AesGcmCodec(keys))), address=server.address)
         stores = await stack.enter_async_context(Stores.open(url, keys))
+        client = await connect(plugin(data_converter(KeyedCodec(stores.data_keys, keys))), address=server.address)
         accounts = {SIDE.name: (SIDE.account("").model_copy(update={"webhook_url": None}),)}
         base = await stack.enter_async_context(running(SandboxSettings(accounts=Accounts.model_validate(accounts))))
         sandbox = await stack.enter_async_context(httpx.AsyncClient(base_url=base, timeout=60, trust_env=False))
