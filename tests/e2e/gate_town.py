@@ -36,8 +36,8 @@ from gateway.process import Gateway, GatewayParts
 from gateway.reading import Receiving
 from providers.ats.client import StandardWebhookNotifier, ats_endpoints
 from providers.registry import build_accounts, build_readers
-from runtime.codec import AesGcmCodec
 from runtime.dev_server import DevServer
+from runtime.keyed_codec import KeyedCodec
 from runtime.settings import WorkerSettings
 from runtime.temporal import connect, data_converter, plugin
 from sandbox.personas import Candidate as Seated
@@ -329,9 +329,10 @@ async def open_gate_town(directory: Path, build: Build) -> AsyncIterator[GateTow
         server = await stack.enter_async_context(
             await DevServer.start(search_attributes=search_attributes.ALL, extra=build.server)
         )
-        client = await connect(plugin(data_converter(AesGcmCodec(keys)), strict_imports=True), address=server.address)
-        skipper = TimeSkipper(client, config=TimeSkippingConfig(enabled=False, max_session_skip_count=10_000))
         stores = await stack.enter_async_context(Stores.open(url, keys))
+        sealed = data_converter(KeyedCodec(stores.data_keys, keys))
+        client = await connect(plugin(sealed, strict_imports=True), address=server.address)
+        skipper = TimeSkipper(client, config=TimeSkippingConfig(enabled=False, max_session_skip_count=10_000))
         nowhere = _topology(build, "http://127.0.0.1:1")
         service = service_on(stores, skipper.client, nowhere, keys)
         parts = GatewayParts(

@@ -116,8 +116,9 @@ def logging_as_it_was() -> Iterator[None]:
     root.setLevel(level)
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="module")
 async def server() -> AsyncIterator[DevServer]:
+    """One for each test: what a test leaves open there is sealed under keys that no worker of another test has."""
     async with await DevServer.start(search_attributes=search_attributes.ALL) as started:
         yield started
 
