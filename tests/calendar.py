@@ -19,7 +19,7 @@ from domain.model import Instant, Model
 from domain.snapshot import HoldView
 
 Handle = WorkflowHandle[Any, Any]
-_LOOK = 0.005
+_FIRST_LOOK, _LONGEST_LOOK = 0.005, 0.02
 _LOOKS = 4000
 _SMALLEST = timedelta(milliseconds=50)
 _MARGIN = timedelta(seconds=5)
@@ -107,11 +107,11 @@ class Calendar:
         """
         waiting = list(handles)
         await self._settle()
-        for _ in range(_LOOKS):
+        for n in range(_LOOKS):
             looks = await asyncio.gather(*(handle.describe() for handle in waiting))
             if not any(_is_busy(look) for look in looks):
                 break
-            await asyncio.sleep(_LOOK)
+            await asyncio.sleep(min(_FIRST_LOOK * (n + 1), _LONGEST_LOOK))
         else:
             raise AssertionError("somebody does not come to rest")
         await self._settle()
@@ -123,19 +123,20 @@ class Calendar:
         return [h for h, look in zip(known, looks, strict=True) if look.status is WorkflowExecutionStatus.RUNNING]
 
     async def _joined_by_gates(self, handles: list[Handle]) -> list[Handle]:
-        """These workflows and every gate at which one of them waits, each with its place in time."""
-        known = {handle.id: handle for handle in handles}
+        """These workflows, which are quiet, and every gate at which one of them waits; each with its place in time."""
         looks = await asyncio.gather(*(handle.describe() for handle in handles))
-        for wait in await asyncio.gather(*map(self._wait_of, handles, looks)):
-            if wait.gate and wait.gate not in known:
-                known[wait.gate] = self._skipper.client.get_workflow_handle(wait.gate)
-        following = await self.quiet(await self._open(known.values()))
-        for handle in following:
-            begun = (await handle.describe()).raw_description.workflow_execution_info.first_run_id
+        waits = await asyncio.gather(*map(self._wait_of, handles, looks))
+        gates = {wait.gate for wait in waits if wait.gate} - {handle.id for handle in handles}
+        if gates:
+            joining = [self._skipper.client.get_workflow_handle(gate) for gate in gates]
+            handles = await self.quiet(await self._open([*handles, *joining]))
+            looks = await asyncio.gather(*(handle.describe() for handle in handles))
+        for handle, look in zip(handles, looks, strict=True):
+            begun = look.raw_description.workflow_execution_info.first_run_id
             if self._begun.get(handle.id) != begun:  # a gate that closed and opened again has a new clock
                 self._begun[handle.id] = begun
                 self._behind[handle.id] = self.now - await self._skipper.get_current_time(handle)
-        return following
+        return handles
 
     async def _next_due(self, handles: list[Handle], end: datetime) -> datetime:
         due = [end]

@@ -11,9 +11,7 @@ from tests.chaos.script import Size
 from tests.chaos.test_short_chaos import SEED, check, say
 from tests.postgres import fresh_database
 
-pytestmark = [pytest.mark.server, pytest.mark.timeout(900)]
-
-FULL = pytest.param(Size(engagements=204, kills=32, seed=SEED), marks=pytest.mark.long)
+pytestmark = [pytest.mark.server, pytest.mark.long, pytest.mark.timeout(900)]
 
 
 @pytest.fixture
@@ -23,9 +21,9 @@ def database(postgres: str) -> Iterator[str]:
         yield url
 
 
-@pytest.mark.parametrize("size", [Size(engagements=45, kills=15, seed=SEED), FULL], ids=["short", "full"])
 async def test_nothing_is_lost_doubled_or_crossed_where_gateways_and_workers_share_a_store(
-    database: str, tmp_path: Path, size: Size
+    database: str, tmp_path: Path
 ) -> None:
+    size = Size(engagements=204, kills=32, seed=SEED)
     say(f"{size}")
     check(await chaos(size, Shape(workers=2, gateways=2, store_url=database), tmp_path, say), size)
