@@ -30,9 +30,7 @@ RUN uv build --wheel --out-dir /dist --require-hashes --build-constraints deploy
     && uv pip install --python /opt/rapport --no-deps --no-index /dist/*.whl
 
 FROM python:${PYTHON}
-# Candidates have time zones: an image without their data must not be built.
-RUN python -c "import zoneinfo; zoneinfo.ZoneInfo('America/Bogota')" \
-    && pip uninstall --yes --quiet --root-user-action=ignore setuptools wheel pip \
+RUN pip uninstall --yes --quiet --root-user-action=ignore setuptools wheel pip \
     && groupadd --gid 10001 rapport \
     && useradd --uid 10001 --gid rapport --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin rapport
 COPY --from=build /opt/rapport /opt/rapport

@@ -8,7 +8,7 @@ from temporalio import activity
 
 from domain import ids
 from domain.errors import NotSent, PolicyRefused, ProviderRejected, ProviderUnavailable, Scope, SendError
-from domain.holds import SHORT_WAIT, HoldRow
+from domain.holds import HELD, SHORT_WAIT, HoldRow, refusal
 from domain.plans import FlowRef, TemplateRef
 from domain.ports import HoldRows
 
@@ -87,15 +87,12 @@ class ScopeHolds:
         self._last[key] = (self._told, row)
         await self._holds.hold(row)
         if until is not None and until - at > SHORT_WAIT:
-            return PolicyRefused(str(error), scope=error.scope, code="held")
+            return PolicyRefused(str(error), scope=error.scope, code=HELD)
         return error
 
 
 def _held(row: HoldRow, scope: Scope, at: datetime) -> NotSent:
-    text = f"{row.scope_key} is held: {row.reason}"
-    if row.until is not None and row.until - at <= SHORT_WAIT:
-        return ProviderUnavailable(text, scope=scope, code="held", retry_after=row.until - at)
-    return PolicyRefused(text, scope=scope, code="held")
+    return refusal(f"{row.scope_key} is held: {row.reason}", scope, row.until, at)
 
 
 def logical_now(at: datetime) -> datetime:

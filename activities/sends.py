@@ -77,7 +77,7 @@ class SendActivities:
             if claim.earlier is not None:
                 return claim.earlier
             in_time = spacing is None or await spacing.turn(_left() / timedelta(seconds=1))
-        stopped: NotSent | None = self._scopes.since(told, _reach(send), logical_now(send.at))
+        stopped = self._scopes.since(told, _reach(send), logical_now(send.at))
         if not in_time or _left() <= timedelta(0):
             stopped = _late()
         if stopped is not None:

@@ -19,7 +19,6 @@ CLOCK_SKEW = timedelta(seconds=30)
 
 _NAMELESS = (LedgerState.CALLING, LedgerState.UNKNOWN)
 """States of a send that may have left and whose ids at the provider nobody has told yet."""
-_THREAD = "thread"
 _REACHED_NOBODY = (LedgerState.FREE, LedgerState.NOT_SENT, LedgerState.REJECTED)
 
 
@@ -117,7 +116,10 @@ def _by_thread(sighting: Sighting, found: Findings) -> Attribution | None:
     if sends and not _open(sends) and not sighting.may_fall_back:  # what a person wrote is for a person to read
         over = {send.workflow_id for send in sends}
         return Attribution(EventState.LATE, "thread", workflow_id=over.pop() if len(over) == 1 else "")
-    return _only(_open(sends), _THREAD)
+    verdict = _only(_open(sends), "thread")
+    if verdict is None or verdict.final:
+        return verdict
+    return replace(verdict, message_of=_latest_unnamed(_open(sends)))
 
 
 def _by_address(sighting: Sighting, found: Findings) -> Attribution | None:
@@ -131,7 +133,7 @@ def _by_address(sighting: Sighting, found: Findings) -> Attribution | None:
         return None  # it quotes a message that we do not know, and that may be one of an engagement that has ended
     verdict = _only(_open(sends), "address")
     # the words of a person prove no send, so none is named: it would adopt the id of whatever message they quote
-    return verdict and replace(verdict, send_key="")
+    return verdict and replace(verdict, send_key="", message_of="")
 
 
 def _is_nameless(send: SendTie) -> bool:
@@ -164,11 +166,11 @@ def _matched(rule: str, sends: list[SendTie], first: SendTie) -> Attribution:
         send_key=send_key,
         contact_id=first.contact_id,
         line=first.line,
-        message_of=_latest_unnamed(sends) if rule == _THREAD else send_key,
+        message_of=send_key,
     )
 
 
-def _latest_unnamed(sends: Sequence[SendTie]) -> str:
+def _latest_unnamed(sends: list[SendTie]) -> str:
     """Of sends that share a thread the latest whose message has no id yet: one with an id is tied by that alone."""
     return next((send.send_key for send in reversed(sends) if not send.message_id), "")
 

@@ -7,14 +7,13 @@ from enum import StrEnum
 from sqlalchemy import ColumnElement, Connection, and_, delete, or_, select, update
 
 from domain import ids
-from domain.errors import NotSent, PolicyRefused, ProviderUnavailable, Scope
-from domain.holds import SHORT_WAIT, HoldRow
+from domain.errors import NotSent, PolicyRefused, Scope
+from domain.holds import HoldRow, refusal
 from domain.model import Instant, Model
 from domain.sends import Send
 from store.database import Database, insert_new, put
 from store.tables import holds, pauses
 
-HELD = "held"
 PAUSED = "paused"
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
@@ -187,14 +186,9 @@ def _held(connection: Connection, send: Send, at: datetime) -> NotSent | None:
     if not rows:
         return None
     until_of: dict[str, datetime | None] = {row.scope_key: row.until for row in rows}
-    short = {key: until - at for key, until in until_of.items() if until is not None and until - at <= SHORT_WAIT}
-    gated = next((key for key in keys if key in until_of and key not in short), None)
-    if gated is None:
-        longest = max(short, key=lambda key: short[key])
-        return ProviderUnavailable(
-            f"{longest} is held {_end(until_of[longest])}", scope=keys[longest], code=HELD, retry_after=short[longest]
-        )
-    return PolicyRefused(f"{gated} is held {_end(until_of[gated])}", scope=keys[gated], code=HELD)
+    told = {key: refusal(f"{key} is held {_end(until)}", keys[key], until, at) for key, until in until_of.items()}
+    gated = next((told[key] for key in keys if isinstance(told.get(key), PolicyRefused)), None)
+    return gated or told[max(until_of, key=lambda key: until_of[key] or at)]  # all are over soon: the longest
 
 
 def _end(until: datetime | None) -> str:

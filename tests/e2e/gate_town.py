@@ -227,6 +227,15 @@ class GateTown:
         assert found is not None
         return found
 
+    async def wait_for_signals(self, gate: GateHandle, counted: int) -> None:
+        """Wait until a gate has counted so many who joined or left."""
+
+        async def all_counted() -> bool:
+            snapshot = await self.snapshot(gate)
+            return snapshot.joined + snapshot.left >= counted
+
+        await until(all_counted, f"{counted} joined or left")
+
     async def command(self, gate: GateHandle, name: str, reason: str) -> CommandResult:
         """What an operator does."""
         said = Command(command_id=f"{name}-{datetime.now(UTC).timestamp()}", actor="olga", reason=reason)

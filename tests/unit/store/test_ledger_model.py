@@ -1,7 +1,6 @@
 """Whatever happens to the ledger in whatever order, it agrees with a small model, and nothing leaves twice."""
 
 import asyncio
-import functools
 import shutil
 import tempfile
 from datetime import timedelta
@@ -28,8 +27,8 @@ from domain.sends import LedgerState, SendClaim, SendReceipt
 from store.database import Database
 from store.holds import Pause, PauseScope
 from store.keys import KeyRing
-from store.migrate import upgrade
 from store.stores import Stores
+from tests.databases import migrated_sqlite
 from tests.unit.store.samples import A_PHONE, NOON, a_send
 
 KEYS = KeyRing(bytes(32), bytes(range(32)))
@@ -37,14 +36,6 @@ MINUTE = timedelta(minutes=1)
 ENDINGS = st.sampled_from([LedgerState.SENT, LedgerState.NOT_SENT, LedgerState.REJECTED, LedgerState.UNKNOWN])
 NUMBERS = st.sampled_from([1, 2])
 MOVABLE = (LedgerState.CALLING, LedgerState.UNKNOWN)
-
-
-@functools.cache
-def _migrated() -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "store.sqlite3"
-        upgrade(f"sqlite:///{file}")
-        return file.read_bytes()
 
 
 class LedgerAgainstModel(RuleBasedStateMachine):
@@ -55,7 +46,7 @@ class LedgerAgainstModel(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp())
-        (self.folder / "store.sqlite3").write_bytes(_migrated())
+        (self.folder / "store.sqlite3").write_bytes(migrated_sqlite())
         self.runner = asyncio.Runner()
         self.stores = self._open()
         self.contact_id = self.runner.run(self.stores.contacts.resolve([A_PHONE]))
