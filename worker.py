@@ -26,6 +26,7 @@ from domain.ports import Accounts, AtsNotifier, TemplateSpecifications
 from domain.topology import Topology
 from providers.ats.client import StandardWebhookNotifier, ats_endpoints
 from providers.registry import build_accounts
+from runtime.code_digest import code_digest
 from runtime.gates import TemporalGates
 from runtime.line_ownership import LineOwnership
 from runtime.processes import open_process
@@ -99,6 +100,7 @@ class Workers:
                 gates.leave_gate,
                 gates.release_waiters,
             ],
+            build_id=code_digest() if self._settings.build_id is None else None,  # a version stands in the deployment
             deployment_config=_deployment(self._settings.build_id),
             max_concurrent_workflow_tasks=self._settings.max_workflow_tasks,
             max_concurrent_activities=self._settings.max_activities,
@@ -132,6 +134,7 @@ class Workers:
             self._client,
             task_queue=queue,
             activities=activities,
+            build_id=code_digest(),
             max_task_queue_activities_per_second=rate,
             max_activities_per_second=rate,
             graceful_shutdown_timeout=self._settings.graceful_shutdown,

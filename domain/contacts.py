@@ -1,6 +1,5 @@
 """The person we talk to: addresses, aliases, consent and opt-outs."""
 
-import unicodedata
 from enum import StrEnum
 
 from domain.model import E164, Instant, Model
@@ -122,22 +121,3 @@ class Candidate(Model):
     variables: dict[str, str] = {}
     zone: str = ""
     consent: Consent | None = None
-
-
-class StopWords(Model):
-    """Words that withdraw or restore consent, compared after trimming, case folding and dropping punctuation (A-C2)."""
-
-    stop: frozenset[str] = frozenset({"stop", "stopall", "unsubscribe", "baja", "parar", "pare", "sair"})
-    start: frozenset[str] = frozenset({"start", "unstop"})
-
-    def is_stop(self, text: str) -> bool:
-        """Whether the whole text is a stop word."""
-        return _bare(text) in self.stop
-
-    def is_start(self, text: str) -> bool:
-        """Whether the whole text is a word that restores consent."""
-        return _bare(text) in self.start
-
-
-def _bare(text: str) -> str:
-    return "".join(c for c in text.strip().casefold() if not unicodedata.category(c).startswith(("P", "S"))).strip()

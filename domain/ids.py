@@ -10,7 +10,8 @@ ENGAGEMENTS_QUEUE = "engagements"
 DEPLOYMENT = "rapport"
 """Name of the worker deployment whose versions are our releases."""
 
-_REFERENCE = re.compile(r"(?!\d{7,}$)[A-Za-z0-9._-]{1,64}")
+_REFERENCE = re.compile(r"(?!(?!(?:19|20)\d\d[._-])(?:[._-]*\d){7,}[._-]*$)[A-Za-z0-9._-]{1,64}")
+"""What cannot be a number: seven digits or more with nothing but separators are one, unless they begin with a year."""
 _GATE = "gate:"
 _PAUSE = "pause:"
 

@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
 from domain.model import Findings, Written, refuse
 
@@ -20,6 +20,7 @@ WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _DAY_LONG = 24 * 60
 _WEEK_LONG = 7 * _DAY_LONG
 _HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-(?:([01]\d|2[0-3]):([0-5]\d)|24:00)")
+_DAYS = re.compile(r"^(?:{0})(?:-(?:{0}))?$".format("|".join(WEEKDAYS)))
 _LOOK_AHEAD = timedelta(days=7)
 
 Span = tuple[int, int]
@@ -62,6 +63,13 @@ def _checked_hours(text: str) -> str:
     return text
 
 
+def _checked_days(name: object) -> object:
+    """Before the pattern refuses it, which is there for editors and says nothing to people."""
+    if isinstance(name, str) and _DAYS.fullmatch(name) is None:
+        raise ValueError(f"not a weekday or a range of them, as in sat or mon-fri: {', '.join(WEEKDAYS)}")
+    return name
+
+
 def _days_of(text: str) -> list[int]:
     """``mon-fri``, ``sat`` or, over the end of the week, ``fri-mon``, as numbers of weekdays from 0."""
     first, _, last = text.partition("-")
@@ -72,7 +80,7 @@ def _days_of(text: str) -> list[int]:
 ZoneName = Annotated[str, AfterValidator(_checked_zone)]
 """A time zone by its name in the IANA data base."""
 
-Days = Annotated[str, StringConstraints(pattern=r"^(?:{0})(?:-(?:{0}))?$".format("|".join(WEEKDAYS)))]
+Days = Annotated[str, StringConstraints(pattern=_DAYS.pattern), BeforeValidator(_checked_days)]
 """A weekday or a range of them: ``sat``, ``mon-fri``."""
 
 Hours = Annotated[str, AfterValidator(_checked_hours)]

@@ -1,5 +1,6 @@
-"""Every provider by name, and the accounts of a configuration made ready. A new provider is one folder and one line."""
+"""Every provider by name, and the accounts of a configuration made ready. A new provider is one folder and one word."""
 
+import importlib
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
@@ -11,24 +12,18 @@ from domain.ports import MessagingProvider, WebhookReader
 from domain.templates import Fault, TemplateSpecification
 from domain.topology import Account, Topology
 from providers.kind import ProviderKind, Resolve, Surroundings
-from providers.meta import kind as meta
-from providers.recrubo import kind as recrubo
-from providers.truora import kind as truora
 
-PROVIDERS: Mapping[str, ProviderKind] = {
-    "meta": meta.KIND,
-    "recrubo": recrubo.KIND,
-    "truora": truora.KIND,
-}
+PROVIDERS = ("meta", "recrubo", "truora")
+"""Each is ``KIND`` in the module ``kind`` of its folder, which is loaded where an account needs it."""
 
 Made = TypeVar("Made")
 
 
 def provider_kind(name: str) -> ProviderKind:
     """The provider of this name. Raises ``SetupError`` for one that we do not know."""
-    kind = PROVIDERS.get(name)
-    if kind is None:
-        raise SetupError(f"there is no provider {name}; known are: {', '.join(sorted(PROVIDERS))}")
+    if name not in PROVIDERS:
+        raise SetupError(f"there is no provider {name}; known are: {', '.join(PROVIDERS)}")
+    kind: ProviderKind = importlib.import_module(f"providers.{name}.kind").KIND
     return kind
 
 

@@ -19,8 +19,9 @@ from temporalio.api.common.v1 import Payload, Payloads
 from domain.errors import NotEntitled, PayloadTooLarge, RapportError, SetupError, StoreUnavailable
 from runtime.codec_desk import CodecDesk, Reader
 from runtime.codec_requests import PATIENCE, RequestRefused, Turns, check_sender, namespace_of, read_payloads
+from runtime.logging import AUDIT
 
-log = structlog.get_logger()
+log = structlog.get_logger(AUDIT)  # who looked is told at every level
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 Coding = Callable[[Reader, Sequence[Payload]], Awaitable[list[Payload]]]

@@ -19,8 +19,8 @@ from runtime.settings import LogFormat, LogLevel
 _QUIET = ("httpx", "httpcore", "hpack", "asyncio", "uvicorn.access", "alembic")
 """They tell every request, addresses included, or every start of a migration that changes nothing: warnings only."""
 
-_AUDIT = "rapport.audit"
-"""Where ``starter.audit`` writes what operators do."""
+AUDIT = "rapport.audit"
+"""Where it is written who did what, and who looked."""
 
 _CONTEXT = {
     "workflow_id": "workflow_id",
@@ -71,7 +71,7 @@ def configure_logging(
     root.setLevel(level.value.upper())
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
-    logging.getLogger(_AUDIT).setLevel(logging.INFO)  # who did what is told at every level
+    logging.getLogger(AUDIT).setLevel(logging.INFO)  # who did what is told at every level
     workflow.logger.workflow_info_on_message = False  # the fields say it
     activity.logger.activity_info_on_message = False
 

@@ -83,7 +83,7 @@ class IdentityTokens:
     def _read(self, claims: Mapping[str, object]) -> Identity | None:
         tenant, roles = claims.get(self._settings.oidc_tenant_claim), claims.get(self._settings.oidc_roles_claim)
         words = roles.split() if isinstance(roles, str) else roles
-        if not isinstance(tenant, str) or not tenant or not isinstance(words, list):
+        if not isinstance(tenant, str) or not tenant or not isinstance(words, list) or not str(claims["sub"]).strip():
             return None
         known = frozenset(role for role in Role if role.value in words)
         return Identity(str(claims["sub"])[:100], tenant, known)

@@ -8,24 +8,22 @@ import re
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from runtime.logging import AUDIT
 from starter.tokens import Caller
 
-LOGGER = "rapport.audit"
 EVENT = "operator_action"
 LOOKS = frozenset({"engagements", "engagement"})
 """Routes that only tell where engagements stand, which a dashboard asks all day."""
 
-_SAFE = re.compile(r"(?!\d{7,}$)[A-Za-z0-9._:-]{1,700}")
-"""What may stand in a line: an id or a reference, and nothing that could be a number."""
+_SAFE = re.compile(r"(?!(?!(?:19|20)\d\d[._:-])(?:[._:-]*\d){7,}[._:-]*$)[A-Za-z0-9._:-]{1,700}")
+"""What may stand in a line: an id or a reference, and nothing that could be a number, however it is written."""
 _ACTING, _ABOUT = "acting", "about"
 
 
 def record(*, who: str, role: str, tenant: str, what: str, reference: str, result: str) -> None:
     """Write the line."""
     told = reference if _SAFE.fullmatch(reference) else ""
-    structlog.get_logger(LOGGER).info(
-        EVENT, who=who, role=role, tenant=tenant, what=what, reference=told, result=result
-    )
+    structlog.get_logger(AUDIT).info(EVENT, who=who, role=role, tenant=tenant, what=what, reference=told, result=result)
 
 
 def acts(scope: Scope, caller: Caller) -> None:

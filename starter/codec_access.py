@@ -12,7 +12,7 @@ class CodecEntrance:
     """Bearer tokens: a tenant's with the role ``read``, the installation's own, or an issuer's.
 
     Failures are counted by address, and an address with too many waits, whatever it sends. Raises ``SetupError``
-    when nobody could ever come in.
+    when nobody could ever come in, and for a token that is a tenant's and the installation's own at once.
     """
 
     def __init__(
@@ -27,6 +27,13 @@ class CodecEntrance:
             raise SetupError(
                 "a codec server outside development needs somebody who may read: name tokens in the configuration, "
                 "give --token, or set RAPPORT_CODEC__OIDC_ISSUER"
+            )
+        both = [(tokens.names[one], services.names[one]) for one in tokens.names.keys() & services.names.keys()]
+        if both:
+            pairs = ", ".join(f"{tenants} and {service}" for tenants, service in sorted(both))
+            raise SetupError(
+                f"a tenant's token and a service token have the same value ({pairs}), so the tenant would see what is "
+                "everybody's: give each its own"
             )
         self._tokens, self._services, self._identities = tokens, services, identities
         self._failures = failures or FailureLimit()

@@ -40,7 +40,8 @@ class StillOpen(Model):
 class Erasure(Model):
     """How far erasing a person has come. Wholly erased is who has ``erased_at`` and whose traces are cleared.
 
-    While engagements are still open nothing is destroyed, but nothing begins and nothing is sent either.
+    While engagements are still open nothing is destroyed, but nothing begins and nothing is sent either. Beside
+    ``erased_at`` they are those that may still run in Temporal, where nobody can carry them on.
     """
 
     contact_id: str
@@ -56,7 +57,7 @@ class Erasure(Model):
     @property
     def is_done(self) -> bool:
         """Whether there is nothing to repeat."""
-        return self.erased_at is not None and self.traces_cleared
+        return self.erased_at is not None and self.traces_cleared and not self.still_open
 
 
 class ErasureService:
@@ -111,12 +112,13 @@ class ErasureService:
             log.warning("erasure_waits", contact_id=contact_id, still_open=len(still_open))
             return answer.model_copy(update={"still_open": still_open, "erased_at": record.erased_at})
         counts = await self._erasures.erase(contact_id, bookkeeping_now())
-        await self._break_off(rows)
+        loose = await self._broken_off(rows)
         cleared = await self._erasures.clear(contact_id)
         log.info("person_erased", contact_id=contact_id, traces_cleared=cleared)
         done = await self._erasures.record(contact_id)
         erased_at = None if done is None else done.erased_at
-        return answer.model_copy(update={"erased_at": erased_at, "counts": counts, "traces_cleared": cleared})
+        told: dict[str, object] = {"erased_at": erased_at, "counts": counts, "traces_cleared": cleared}
+        return answer.model_copy(update=told | {"still_open": loose})
 
     async def _ended(
         self, rows: tuple[PersonsEngagement, ...], command: Command, wait: timedelta
@@ -133,18 +135,23 @@ class ErasureService:
                 return still_open
             await asyncio.sleep(_LOOK_AGAIN.total_seconds())
 
-    async def _break_off(self, rows: tuple[PersonsEngagement, ...]) -> None:
+    async def _broken_off(self, rows: tuple[PersonsEngagement, ...]) -> tuple[StillOpen, ...]:
         """End what a start that was in hand brought to Temporal after we had looked: nobody can carry it on.
 
-        A start that comes later still finds that out by itself. What Temporal does not answer now is seen to when the
-        erasure is repeated.
+        A start that comes later still finds that out by itself. What Temporal does not answer now is given back: it
+        is seen to when the erasure is repeated.
         """
-        for row in rows:
-            try:
-                if await self._engine.is_open(row.workflow_id):
-                    await self._engine.break_off(row.workflow_id)
-            except EngineUnavailable as error:
-                log.warning("erased_run_not_looked_for", workflow_id=row.workflow_id, error=str(error))
+        left = await asyncio.gather(*(self._break_off(row) for row in rows))
+        return tuple(one for one in left if one is not None)
+
+    async def _break_off(self, row: PersonsEngagement) -> StillOpen | None:
+        try:
+            if await self._engine.is_open(row.workflow_id):
+                await self._engine.break_off(row.workflow_id)
+        except EngineUnavailable as error:
+            log.warning("erased_run_not_looked_for", workflow_id=row.workflow_id, error=str(error))
+            return StillOpen(workflow_id=row.workflow_id, reason=str(error))
+        return None
 
     async def _stop(self, row: PersonsEngagement, command: Command) -> tuple[str, str]:
         """Why the engagement did not take the word; empty where it did or is over."""

@@ -49,9 +49,13 @@ def add_erasure(app: FastAPI, erasing: Erasing, eraser: params.Depends) -> None:
         """Repeat it until it answers 200. A person whom another tenant engages too is erased by this
         installation's operator alone.
         """
-        contact_id = await erasing.find(who, caller.tenant)
+        nobody = NotFound(f"tenant {caller.tenant} knows no such person")  # in the same words where there is one
+        try:
+            contact_id = await erasing.find(who, caller.tenant)
+        except NotFound:
+            raise nobody from None
         if not await erasing.owned(contact_id, caller.tenant):
-            raise NotFound(f"tenant {caller.tenant} knows no such person")
+            raise nobody
         if await erasing.of_others(contact_id, caller.tenant):
             raise NotAllowed("this person is erased by the operator of this installation, with `rapport erase`")
         command = Command(command_id=f"erase-{uuid.uuid4()}", actor=caller.name, reason=body.reason)

@@ -24,7 +24,19 @@ _TEXTS = {
     "tuple_type": "needs a list",
     "string_type": "needs text",
 }
+_FORMS = {
+    r"^[a-z]{2,3}(?:_[A-Z]{2})?$": "not a language as providers write it, as in en or es_MX",
+    r"^[a-z0-9_]{1,512}$": "not the name of a template, as in intake_v1: small letters, digits and _",
+    r"^[A-Za-z][A-Za-z0-9_]{0,63}$": "not the name of a column, as in first_name: letters, digits and _",
+    r"^[a-z0-9](?:[a-z0-9-]{0,58}[a-z0-9])?$": "not a plan's name, as in picker-intake: small letters, digits, hyphens",
+    r"^(?:[A-Z]{3})?$": "not a currency, as in EUR",
+    r"^(?:[A-Z]{2})?$": "not a country, as in NL",
+}
+"""What people write by hand and a pattern does not explain: what it is not, and how it looks."""
 
+
+_OF_A_NAME = "[key]"
+"""What pydantic puts behind the name of a member when the name itself is wrong."""
 
 Place = tuple[int | str, ...]
 """A path into a document, as pydantic writes it."""
@@ -62,8 +74,8 @@ def mistakes_in_request(found: Sequence[ErrorDetails], body: type[BaseModel] | N
 
 
 def written_place(place: Place) -> Place:
-    """The place without what only pydantic sees there: the tags of unions, written in angle brackets."""
-    return tuple(part for part in place if not (isinstance(part, str) and part.startswith("<")))
+    """The place without what only pydantic sees there: tags of unions in angle brackets, and that a name is meant."""
+    return tuple(part for part in place if not (isinstance(part, str) and (part.startswith("<") or part == _OF_A_NAME)))
 
 
 def _told(item: ErrorDetails, model: type[BaseModel] | None, place: Place) -> list[tuple[Place, str]]:
@@ -117,7 +129,8 @@ def _text(item: ErrorDetails, model: type[BaseModel] | None, place: Sequence[int
     if kind in ("enum", "literal_error"):
         return f"must be {expected}"
     if kind == "string_pattern_mismatch":
-        return f"does not have the form {item.get('ctx', {}).get('pattern', '')}"
+        pattern = item.get("ctx", {}).get("pattern", "")
+        return _FORMS.get(pattern, f"does not have the form {pattern}")
     return _TEXTS.get(kind, item["msg"])
 
 

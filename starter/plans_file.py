@@ -18,6 +18,7 @@ from starter.plan_rest import rest_of, touches
 
 _PRICES: TypeAdapter[tuple[Price, ...]] = TypeAdapter(tuple[Price, ...])
 _TABLE = ("budget", "prices")
+_OTHER_SIGNALS = "; an answer is written {field: …, equals: …}, a word of the ATS {ats: moved}"
 _ROUNDS = 8
 """How often what is wrong is taken out to see what else is. Wrong parts of parts take a round each."""
 
@@ -88,6 +89,9 @@ class _Reading:
         for part in place:
             inside = dict(enumerate(value)) if isinstance(value, list) else value
             value = inside.get(part) if isinstance(inside, dict) else None
+        if place[-1:] == ("on",) and not isinstance(value, dict):
+            hint = did_you_mean(value, choices_at(Plan, place)) if isinstance(value, str) else ""
+            return text + (hint or _OTHER_SIGNALS)
         return text + did_you_mean(value, choices_at(Plan, place)) if isinstance(value, str) else text
 
     def _with_prices(self, value: object) -> object:

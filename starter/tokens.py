@@ -6,7 +6,7 @@ import ipaddress
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from pydantic import SecretStr
 
@@ -50,6 +50,11 @@ class AccessTokens:
         """Whether there is one at all."""
         return bool(self._known)
 
+    @property
+    def names(self) -> Mapping[bytes, str]:
+        """The name of each by its digest."""
+        return {digest: caller.name for digest, caller in self._known}
+
     def caller(self, bearer: str) -> Caller | None:
         """Who holds this token. Every known token is compared, so that time tells nothing."""
         given, found = _digest(bearer), None
@@ -62,7 +67,7 @@ class AccessTokens:
 class ServiceTokens:
     """Tokens of the installation's own people and programs, by name: they belong to no tenant.
 
-    Raises ``SetupError`` for short ones.
+    Raises ``SetupError`` for tokens that are short or used twice.
     """
 
     def __init__(self, tokens: Sequence[tuple[str, SecretStr]]) -> None:
@@ -72,11 +77,18 @@ class ServiceTokens:
                 f"service tokens shorter than {_SHORTEST} characters: {', '.join(short)}: make longer ones"
             )
         self._known = [(_digest(secret.get_secret_value()), name) for name, secret in tokens]
+        if len(self.names) < len(self._known):
+            raise SetupError("two service tokens have the same value: give each its own")
 
     @property
     def any(self) -> bool:
         """Whether there is one at all."""
         return bool(self._known)
+
+    @property
+    def names(self) -> Mapping[bytes, str]:
+        """The name of each by its digest."""
+        return dict(self._known)
 
     def name_of(self, bearer: str) -> str | None:
         """Who holds this token. Every known token is compared, so that time tells nothing."""

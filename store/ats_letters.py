@@ -12,6 +12,7 @@ from store.ats_tables import ats_notices
 from store.clock import bookkeeping_now
 from store.database import Database, insert_new
 from store.keys import KeyRing
+from store.tables import engagements
 
 _PURPOSE = "ats-notice"
 _SHOWN = [ats_notices.c[name] for name in AtsLetter.model_fields]
@@ -26,7 +27,10 @@ class AtsNotices:
     async def failed(
         self, notice: AtsNotice, failure: SendFailure, *, attempt: int, gives_up_at: datetime | None, final: bool
     ) -> None:
-        """Keep a notice that was not taken, or how often that happened. One that was delivered stays so."""
+        """Keep a notice that was not taken, or how often that happened. One that was delivered stays so.
+
+        Nothing is kept of somebody who was erased meanwhile.
+        """
         now, about = bookkeeping_now(), notice.about
         told: dict[str, object] = {
             "state": (NoticeState.REFUSED if final else NoticeState.FAILING).value,
@@ -46,6 +50,8 @@ class AtsNotices:
         }
 
         def work(connection: Connection) -> None:
+            if _is_erased(connection, about.tenant, about.reference):
+                return
             if insert_new(connection, ats_notices, first | told, key=["event_id"]):
                 return
             standing = ats_notices.c.state != NoticeState.DELIVERED.value
@@ -87,3 +93,10 @@ class AtsNotices:
                 f"tenant {tenant} has no undelivered notice {event_id}: see `rapport ats list --undelivered`"
             )
         return AtsNotice.model_validate_json(self._keys.open(sealed, _PURPOSE))
+
+
+def _is_erased(connection: Connection, tenant: str, reference: str) -> bool:
+    """Whether the person of this engagement was erased. One who is just being erased is swept once more afterwards."""
+    c = engagements.c
+    wanted = select(c.workflow_id).where(c.tenant == tenant, c.reference == reference, c.erased_at.is_not(None))
+    return connection.execute(wanted).first() is not None

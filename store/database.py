@@ -9,13 +9,11 @@ from contextlib import closing, contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import psycopg
-import psycopg.sql
-from psycopg.rows import TupleRow
+import structlog
 from sqlalchemy import Connection, Engine, Table, create_engine, event, exc, inspect, select, text
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
@@ -24,6 +22,11 @@ from domain.errors import SetupError, StoreUnavailable
 from store.host import HostIdentity, this_host
 from store.tables import store_host
 from store.veil import Veil, veil
+
+if TYPE_CHECKING:  # loading what only PostgreSQL needs takes a process on SQLite a tenth of a second: see its uses
+    import psycopg
+    from psycopg.rows import TupleRow
+    from sqlalchemy.dialects import postgresql
 
 T = TypeVar("T")
 Values = Mapping[str, object]
@@ -65,6 +68,8 @@ _SQLITE_OUTAGES = frozenset(
 """Primary result codes that mean the store did not do it; the others are defects of ours."""
 
 _ONCE_MORE_SECONDS = 0.05
+
+log = structlog.get_logger()
 
 _OLDER = """
     SELECT 1 FROM pg_stat_activity
@@ -146,7 +151,9 @@ class Database:
         return await self._on(self._readers, work)
 
     async def leave_no_trace(self, tables: Sequence[str], *, to_rewrite: Sequence[str] = ()) -> bool:
-        """Lose what changed and deleted rows of these tables left behind; False when others held that up too long.
+        """Lose what changed and deleted rows of these tables left behind; False when that was not to be had.
+
+        Others may have held it up for too long, or the role of the store's URL may not do it; the log says which.
 
         On SQLite old contents lie in the write-ahead log until it is emptied (in the file they are overwritten at
         once); on PostgreSQL in dead rows, until a vacuum after every older transaction. A vacuum frees their place in
@@ -156,9 +163,11 @@ class Database:
         lane, loop = self._writers, asyncio.get_running_loop()
         deadline = loop.time() + BUSY_SECONDS
         while not self._closed:
-            if await loop.run_in_executor(lane.threads, _clear_traces, lane.engine, tables, to_rewrite):
+            why = await loop.run_in_executor(lane.threads, _clear_traces, lane.engine, tables, to_rewrite)
+            if not why:
                 return True
             if loop.time() > deadline:
+                log.warning("traces_not_cleared", why=why)
                 return False
             await asyncio.sleep(_ONCE_MORE_SECONDS)
         raise StoreUnavailable("The store was closed: this process is stopping.")
@@ -217,24 +226,32 @@ def migration(url: str, *, host: HostIdentity | None = None) -> Iterator[Connect
         engine.dispose()
 
 
+def insert_into(connection: Connection, table: Table) -> "sqlite.Insert | postgresql.Insert":
+    """An insert that can be told what to do about rows that are there already."""
+    if connection.dialect.name == "sqlite":
+        return sqlite.insert(table)
+    from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - see above
+
+    return postgresql.insert(table)
+
+
 def insert_new(connection: Connection, table: Table, values: Values, key: Sequence[str]) -> bool:
     """Insert a row unless one with the same unique columns exists. True when this call inserted it.
 
     ``key`` are the columns of the row that come back. Of several at once exactly one inserts; the others return after
     that one's transaction ended.
     """
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     # No conflict target: with one, PostgreSQL raises when two transactions at once meet in another unique column first.
-    statement = insert(table).values(dict(values)).on_conflict_do_nothing()
+    statement = insert_into(connection, table).values(dict(values)).on_conflict_do_nothing()
     # a row comes back only where one was inserted; rowcount is not told alike by the drivers
     return connection.execute(statement.returning(*(table.c[name] for name in key))).first() is not None
 
 
 def put(connection: Connection, table: Table, values: Values, key: Sequence[str]) -> None:
     """Insert a row, or replace all its other columns named in ``values`` when the ``key`` exists."""
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     changed = {name: value for name, value in values.items() if name not in key}
-    connection.execute(insert(table).values(dict(values)).on_conflict_do_update(index_elements=list(key), set_=changed))
+    statement = insert_into(connection, table).values(dict(values))
+    connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=changed))
 
 
 def _checked(url: str) -> URL:
@@ -269,6 +286,7 @@ def _sqlite_engine(url: URL, size: int, begin: str) -> Engine:
         pool_size=size,
         max_overflow=0,
         pool_timeout=BUSY_SECONDS,
+        hide_parameters=True,
         connect_args={"check_same_thread": False, "timeout": BUSY_SECONDS},
     )
 
@@ -307,6 +325,7 @@ def _postgresql_engine(url: URL, size: int) -> Engine:
         max_overflow=0,
         pool_timeout=BUSY_SECONDS,
         pool_pre_ping=True,
+        hide_parameters=True,
         connect_args={
             "connect_timeout": int(BUSY_SECONDS),
             "options": limits,
@@ -323,32 +342,38 @@ def _transaction(engine: Engine, work: Callable[[Connection], T]) -> T:
         return work(connection)
 
 
-def _clear_traces(engine: Engine, tables: Sequence[str], to_rewrite: Sequence[str]) -> bool:
-    """Outside a transaction, where alone either database does it."""
+def _clear_traces(engine: Engine, tables: Sequence[str], to_rewrite: Sequence[str]) -> str:
+    """Outside a transaction, where alone either database does it. What kept it from being done; empty when it is."""
     with _translated(), closing(engine.raw_connection()) as connection:
         if engine.dialect.name == "sqlite":
             cursor = connection.cursor()
             cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             told = cursor.fetchone()
-            return told is not None and not told[0]  # the first column says whether a reader held it up
+            is_done = told is not None and not told[0]  # the first column says whether a reader held it up
+            return "" if is_done else "somebody reads an older state of the store"
+        import psycopg.sql  # noqa: PLC0415 - see above
+
         driver = connection.driver_connection
         if not isinstance(driver, psycopg.Connection):
             raise TypeError("the store's driver is not psycopg")
         connection.detach()  # it is closed afterwards: nobody else gets it with these settings
+        skipped: list[str] = []  # a table that the role may not vacuum is passed over with a mere warning
+        driver.add_notice_handler(lambda told: skipped.append(told.message_primary or "a warning of PostgreSQL"))
         try:
             driver.autocommit = True
+            driver.execute("SET client_min_messages = warning")
             driver.execute(f"SET statement_timeout = '{VACUUM_SECONDS:.0f}s'")
             if not _is_oldest(driver):
-                return False
+                return "an older transaction may still see the old rows"
             for table in tables:  # a file that is to become shorter is waited for, and two who clear would wait long
                 driver.execute(psycopg.sql.SQL("VACUUM (TRUNCATE FALSE) {}").format(psycopg.sql.Identifier(table)))
             # it keeps everybody from the table while it writes, and while it waits for others: briefly, then
             driver.execute(f"SET lock_timeout = '{REWRITE_WAIT_SECONDS:.0f}s'")
             for table in to_rewrite:
                 driver.execute(psycopg.sql.SQL("VACUUM (FULL) {}").format(psycopg.sql.Identifier(table)))
-        except psycopg.OperationalError:  # a lock, or the server went away: the caller repeats it
-            return False
-    return True
+        except psycopg.OperationalError as error:  # a lock, or the server went away: the caller repeats it
+            return type(error).__name__
+        return skipped[0] if skipped else ""
 
 
 def _is_oldest(driver: "psycopg.Connection[TupleRow]") -> bool:
@@ -390,6 +415,8 @@ def _is_outage(error: exc.DBAPIError) -> bool:
         # absent on mistakes that the Python module itself finds, such as a closed cursor
         code: int = getattr(original, "sqlite_errorcode", sqlite3.SQLITE_OK)
         return code & 0xFF in _SQLITE_OUTAGES
+    import psycopg  # noqa: PLC0415 - see above
+
     if isinstance(original, psycopg.Error):
         return (
             isinstance(original, psycopg.OperationalError | psycopg.InterfaceError)

@@ -11,14 +11,13 @@ from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy import Connection, func, insert, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from domain.errors import SetupError
 from domain.events import ProviderEvent
 from store.arrivals import record_within
 from store.clock import bookkeeping_now
 from store.correlations import Sighting
-from store.database import Database
+from store.database import Database, insert_into
 from store.erasure_tables import erasures
 from store.inbox_effects import ContactEffects, apply_within
 from store.inbox_gates import apply_within as apply_to_scopes_within
@@ -204,7 +203,7 @@ class Inbox:
         scoped = [(fact.stored.delivery.account, fact.placed.event) for fact in new if fact.stored and fact.placed]
         apply_to_scopes_within(connection, scoped, self._clock())
         wanted_within(connection, self._wanted(placed), self._clock())
-        _forget_the_erased(connection, {one.placement.contact_id for one in placed} - {""})
+        forget_the_erased(connection, {one.placement.contact_id for one in placed} - {""})
         is_new = set(map(id, new))
         return tuple(
             Kept(fact.provider, fact.kind, fact.state.value if id(fact) in is_new else DUPLICATE) for fact in told
@@ -276,7 +275,7 @@ class Inbox:
             return set()
         c = inbox_events.c
         is_sqlite = connection.dialect.name == "sqlite"  # has one writer at a time, and numbers rows as they come
-        statement = (sqlite.insert if is_sqlite else postgresql.insert)(inbox_events).on_conflict_do_nothing()
+        statement = insert_into(connection, inbox_events).on_conflict_do_nothing()
         if not is_sqlite:
             numbered = [row | {"id": id_} for row, id_ in zip(rows, _numbers(connection, len(rows)), strict=True)]
             rows = sorted(numbered, key=lambda row: (str(row["account"]), str(row["key_digest"])))
@@ -339,7 +338,7 @@ class _Fact:
     stored: StoredDelivery | None = None
 
 
-def _forget_the_erased(connection: Connection, contact_ids: Collection[str]) -> None:
+def forget_the_erased(connection: Connection, contact_ids: Collection[str]) -> None:
     """What a provider still tells of somebody who was erased is known to have come, and that is all."""
     if not contact_ids:
         return

@@ -11,12 +11,11 @@ from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy import Connection, Integer, and_, bindparam, case, delete, func, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from domain.errors import SetupError
 from domain.events import ProviderEvent
 from store.clock import bookkeeping_now
-from store.database import Database
+from store.database import Database, insert_into
 from store.inbox_tables import EventState, inbox_events, inbox_relays, purpose_of
 from store.keys import KeyRing
 
@@ -83,8 +82,7 @@ def wanted_within(connection: Connection, wanted: Mapping[str, datetime], now: d
     """Events are pending for these engagements, wanted at these instants; an earlier instant never moves back."""
     if not wanted:
         return
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    statement = insert(inbox_relays)
+    statement = insert_into(connection, inbox_relays)
     c, new = inbox_relays.c, statement.excluded.wanted_at
     sooner = case((c.wanted_at < new, c.wanted_at), else_=new)
     rows = [

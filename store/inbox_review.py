@@ -11,7 +11,7 @@ from store.arrivals import record_within
 from store.clock import bookkeeping_now
 from store.correlations import Sighting
 from store.database import Database, insert_new
-from store.inbox import Placement
+from store.inbox import Placement, forget_the_erased
 from store.inbox_effects import apply_within
 from store.inbox_relay import wanted_within
 from store.inbox_tables import DeliveryState, EventState, inbox_deliveries, inbox_events, purpose_of
@@ -117,6 +117,7 @@ class InboxReview:
             self._move(connection, row, place)
             if place.state is EventState.PENDING:
                 wanted |= {place.workflow_id, *place.also}
+        forget_the_erased(connection, {places[row.id].contact_id for row in rows} - {""})
         now = self._clock()
         wanted_within(connection, dict.fromkeys(wanted, now), now)
         return sum(places[row.id].state is not EventState.UNMATCHED for row in rows)

@@ -91,9 +91,21 @@ def veiled(text: str, dialect: Dialect) -> str:
 
 def unveiled(text: str, dialect: Dialect) -> str:
     """The text behind it. Raises ``SetupError``."""
+    return _opened(text, _veils.get(dialect))
+
+
+def is_of(text: str, keys: Veil) -> bool:
+    """Whether these keys sealed a text as it lies in the store; one that is not sealed says nothing against them."""
+    try:
+        _opened(text, keys.veil)
+    except SetupError:
+        return False
+    return True
+
+
+def _opened(text: str, cipher: AESSIV | None) -> str:
     if not text.startswith(_MARK):
         return text
-    cipher = _veils.get(dialect)
     try:
         if cipher is None:
             raise InvalidTag

@@ -1,45 +1,50 @@
 """What Temporal UI shows of a gate: Markdown without personal data, and the snapshot."""
 
+from collections.abc import Iterator
 from datetime import datetime
 
-from domain.audit import in_one_line
 from domain.gates import Gate, GateSnapshot, GateState
-from workflows.story import instant
+from domain.outcomes import Decision
+from workflows.story import instant, plain
 
 LAST_DECISIONS = 10
 FIRST_WAITING = 20
 
 
 def gate_details(gate: Gate, state: GateState, due: datetime) -> str:
-    """State, since when, how many wait, next look, last answer, reason."""
-    count = f"{state.joined} came, {state.left} left by themselves, {state.released} were told"
-    lines = [
-        f"**{state.status}** · {gate.scope_key}",
-        f"**{len(state.waiting)} waiting** since {instant(state.since)}; {count}",
-        f"Looked {state.looks} times" + ("" if state.closed else f"; next look: {instant(due)}"),
+    """State, since when, how many wait, next look, last answer, reason. Lists, as on an engagement's page."""
+    blocks = [
+        [f"**{state.status}** · {gate.scope_key}"],
+        [f"- {line}" for line in _standing(state, due)],
+        ["First in line:", "", *(f"- {one}" for one in state.waiting[:5])] if state.waiting else [],
+        ["Last decisions:", "", *map(_decided, state.decisions[-LAST_DECISIONS:])] if state.decisions else [],
     ]
+    return "\n\n".join("\n".join(block) for block in blocks if block)
+
+
+def _standing(state: GateState, due: datetime) -> Iterator[str]:
+    count = f"{state.joined} came, {state.left} left by themselves, {state.released} were told"
+    yield f"**{len(state.waiting)} waiting** since {instant(state.since)}; {count}"
+    yield f"Looked {state.looks} times" + ("" if state.closed else f"; next look: {instant(due)}")
     if state.reading is not None:
-        said = state.reading.raw_status or state.reading.template_status.value
-        why = f" ({state.reading.reason})" if state.reading.reason else ""
-        lines.append(f"Last answer of the provider: **{said}**{why} at {instant(state.read_at)}")
+        said = plain(state.reading.raw_status or state.reading.template_status.value)
+        why = f" ({plain(state.reading.reason)})" if state.reading.reason else ""
+        yield f"Last answer of the provider: **{said}**{why} at {instant(state.read_at)}"
     if state.refusal is not None:
         over = f", over at {instant(state.refusal.until)}" if state.refusal.until else ""
-        lines.append(f"Held since {instant(state.refusal.at)} by `{state.refusal.code}`: {state.refusal.reason}{over}")
+        why = plain(state.refusal.reason)
+        yield f"Held since {instant(state.refusal.at)} by `{state.refusal.code}`: {why}{over}"
     if state.trial:
-        lines.append(f"On trial: {state.trial}, until {instant(state.trial_until)}")
+        yield f"On trial: {state.trial}, until {instant(state.trial_until)}"
     if state.problem:
-        lines.append(f"Trouble: {state.problem}")
+        yield f"Trouble: {plain(state.problem)}"
     if state.needs_human:
-        lines.append("**Needs a person.**")
-    if state.waiting:
-        lines += ["", "First in line:", "", *(f"- {one}" for one in state.waiting[:5])]
-    if state.decisions:
-        lines += ["", "Last decisions:", ""]
-        lines += [
-            f"- {instant(d.at)} `{d.rule}` {in_one_line(d.text)}{f' ({d.actor})' if d.actor else ''}"
-            for d in state.decisions[-LAST_DECISIONS:]
-        ]
-    return "\n".join(lines)
+        yield "**Needs a person.**"
+
+
+def _decided(decision: Decision) -> str:
+    by = f" ({plain(decision.actor)})" if decision.actor else ""
+    return f"- {instant(decision.at)} `{decision.rule}` {plain(decision.text)}{by}"
 
 
 def gate_reason(state: GateState) -> str:

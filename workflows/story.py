@@ -74,17 +74,17 @@ def _standing(state: EngagementState, waiting_for: str, end: datetime | None, si
     """How it ended, or what it waits for since when and until when, and who or what keeps it back. A line each."""
     lines = []
     if state.settlement is not None:
-        lines.append(f"**{state.settlement.outcome}** by {_plain(why_so(state.settlement, state))}")
+        lines.append(f"**{state.settlement.outcome}** by {plain(why_so(state.settlement, state))}")
         lines.append(f"Decided: {instant(state.settlement.at)}")
     elif waiting_for:
         lines.append(f"**Waiting for** {waiting_for}" + (f", until {instant(end)}" if end else ""))
         lines += [f"Waiting since {instant(since)}"] if since else []
     if state.pause is not None:
         pause = state.pause
-        lines.append(f"**Paused** since {instant(pause.since)} by {_plain(pause.actor)}: {_plain(pause.reason)}")
+        lines.append(f"**Paused** since {instant(pause.since)} by {plain(pause.actor)}: {plain(pause.reason)}")
     if state.hold is not None:
         hold = state.hold
-        lines.append(f"**Held** since {instant(hold.since)} by `{hold.rule}`: {_plain(hold.reason)}")
+        lines.append(f"**Held** since {instant(hold.since)} by `{hold.rule}`: {plain(hold.reason)}")
         lines += [f"Waits with others at `{hold.gate}`"] if hold.gate else []
     if state.needs_human:
         lines.append("**Needs a person.**")
@@ -108,7 +108,7 @@ def _sent(send: SendRecord) -> list[str]:
 
 def _told(title: str, decisions: Sequence[Decision], most: int = LAST_OF_ONE_KIND) -> list[str]:
     told = [
-        f"- {instant(d.at)} `{d.rule}` {_plain(d.text)}{f' ({_plain(d.actor)})' if d.actor else ''}"
+        f"- {instant(d.at)} `{d.rule}` {plain(d.text)}{f' ({plain(d.actor)})' if d.actor else ''}"
         for d in decisions[-most:]
     ]
     return [title, "", *told] if told else []
@@ -119,7 +119,7 @@ def _is_of_candidate(decision: Decision) -> bool:
     return ending is not None and not decision.actor and decision.text.endswith(ending)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """What somebody typed or a provider told, as nothing but text in one line: it can draw no line of ours."""
     return in_one_line(text).translate(_MARKUP)
 

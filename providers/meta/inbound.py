@@ -2,9 +2,9 @@
 
 import json
 
-from domain.contacts import StopWords
 from domain.events import EventBody, FormAnswered, NotUnderstood, OptInReceived, OptOutReceived, TextReceived
 from domain.model import JsonValue
+from domain.stop_words import StopWords
 from providers.meta.errors import codes_of
 from providers.meta.rules import UNUSED_TOKEN
 from providers.meta.schemas import FormReply, Inbound, Person, Preference

@@ -4,10 +4,10 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints
 
-from domain.contacts import StopWords
 from domain.model import Duration, Written
+from domain.stop_words import StopWords
 from domain.topology import HttpUrl, SecretRef
 
 BASE_URL = "https://graph.facebook.com"
@@ -28,13 +28,6 @@ class FlowSource(StrEnum):
 def _as_text(value: object) -> object:
     """Ids are digits, and YAML reads digits as a number."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-def _bare(words: StopWords) -> StopWords:
-    return StopWords(
-        stop=frozenset(w.strip().casefold() for w in words.stop),
-        start=frozenset(w.strip().casefold() for w in words.start),
-    )
 
 
 GraphId = Annotated[str, BeforeValidator(_as_text), StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
@@ -74,5 +67,5 @@ class MetaSettings(Written):
     page_size: Annotated[int, Field(ge=1, le=1000)] = 100
     most_pages: Annotated[int, Field(ge=1)] = 100
     """A list longer than this many pages is given up."""
-    stop_words: Annotated[StopWords, AfterValidator(_bare)] = StopWords()
+    stop_words: StopWords = StopWords()
     """Words that withdraw or restore consent, whole messages and tapped buttons only (A-C2)."""

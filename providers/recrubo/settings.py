@@ -2,12 +2,12 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
-from domain.contacts import StopWords
 from domain.events import MessageStatus
 from domain.model import JsonValue, Written
 from domain.sends import TemplateStatus
+from domain.stop_words import StopWords
 from domain.topology import HttpUrl
 
 BASE_URL = "https://api.recrubo.com/public/v2"
@@ -16,13 +16,6 @@ BASE_URL = "https://api.recrubo.com/public/v2"
 _NEVER_A_STATUS = (TemplateStatus.MISSING, TemplateStatus.UNKNOWN)
 
 Word = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True, to_lower=True)]
-
-
-def _bare(words: StopWords) -> StopWords:
-    return StopWords(
-        stop=frozenset(w.strip().casefold() for w in words.stop),
-        start=frozenset(w.strip().casefold() for w in words.start),
-    )
 
 
 class RecruboSettings(Written):
@@ -60,5 +53,5 @@ class RecruboSettings(Written):
     """Sent with ``PATCH /organizations`` where it is given; the page shows none (A-R8)."""
     webhook_bodies: tuple[dict[str, JsonValue], ...] = ()
     """Bodies of ``POST /webhooks`` to send as they stand, in place of the assumed ones (A-R8)."""
-    stop_words: Annotated[StopWords, AfterValidator(_bare)] = StopWords()
+    stop_words: StopWords = StopWords()
     """Words that withdraw or restore consent, whole messages only (A-C2)."""

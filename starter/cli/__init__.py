@@ -1,5 +1,6 @@
 """The command ``rapport``. Only names and help lines are loaded here; each command loads what it needs."""
 
+import gc
 import importlib
 import sys
 from typing import Any
@@ -9,7 +10,7 @@ from typer.core import TyperGroup
 
 from domain.errors import RapportError
 from runtime.zones import pin_zone_rules
-from starter.cli.commands import COMMANDS, Listed
+from starter.cli.commands import COMMANDS, PROCESSES, Listed
 from starter.cli.errors import EPILOG, ExitCode, report
 
 __all__ = ["app", "main"]
@@ -60,7 +61,11 @@ def _load(name: str, listed: Listed) -> Any:
         one = typer.Typer(add_completion=False)
         one.command(name=name, epilog=EPILOG)(found)
         loaded = typer.main.get_command(one)
-    importlib.import_module("starter.cli.auditing").put_on_record(name, loaded)
+    if name not in PROCESSES:  # which leave no line, and do not load all that writing one takes
+        importlib.import_module("starter.cli.auditing").put_on_record(name, loaded)
+    if not gc.isenabled():  # a process of its own, see `main`
+        gc.freeze()
+        gc.enable()
     return loaded
 
 
@@ -83,6 +88,8 @@ def _root() -> None:
 def main() -> None:
     """Entry point of ``rapport``. A defect ends it with a traceback, and without words that may be of a person."""
     pin_zone_rules()
+    # While modules load, no search for garbage: what they make stays. Nor is it looked through later, or at the end.
+    gc.disable()
     try:
         app(prog_name="rapport")
     except Exception as defect:  # noqa: BLE001 - whatever it is, it is told and ends the process

@@ -13,9 +13,9 @@ from domain.errors import RapportError
 from runtime.logging import configure_logging
 from runtime.settings import LogLevel
 from starter.audit import record
+from starter.cli.commands import PROCESSES
 
 ROLE = "shell"
-PROCESSES = frozenset({"worker", "gateway", "codec-server", "sandbox", "dev-server", "demo"})
 LOOKS = frozenset({"list", "show", "sends", "pauses", "plan check", "plan schema", "doctor"})
 """Commands that only tell where things stand, or touch no store at all."""
 

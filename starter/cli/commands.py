@@ -14,6 +14,9 @@ class Listed(NamedTuple):
 
 _ENGAGE, _OPERATE, _RUN, _SET_UP = "Engagements", "Operating", "Processes", "Setting up"
 
+PROCESSES = frozenset({"worker", "gateway", "codec-server", "sandbox", "dev-server", "demo"})
+"""Commands that run until they are told to end. No line is left of them as of what an operator does."""
+
 COMMANDS: dict[str, Listed] = {
     "start": Listed("starter.cli.starting", "start", "Start one engagement, or one per row of a CSV file.", _ENGAGE),
     "list": Listed("starter.cli.reading", "list_engagements", "List a tenant's engagements, newest first.", _ENGAGE),

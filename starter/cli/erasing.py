@@ -86,10 +86,11 @@ def _print(result: Erasure) -> None:
     console = output.screen()
     if result.is_done:
         console.print(Text(f"{result.contact_id}: erased", style="green"))
-    elif result.still_open:
+    elif result.erased_at is None:
         console.print(Text(f"{result.contact_id}: not erased yet; nothing begins and nothing is sent", style="yellow"))
     else:
-        console.print(Text(f"{result.contact_id}: erased, but old bytes are not overwritten yet", style="yellow"))
+        left = "something may still run" if result.traces_cleared else "old bytes are not overwritten yet"
+        console.print(Text(f"{result.contact_id}: erased, but {left}", style="yellow"))
     for one in result.still_open:
         console.print(Text(f"still open: {one.workflow_id}: {one.reason}", style="yellow"))
     for kind, many in result.counts.items():

@@ -8,7 +8,6 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from domain.contacts import StopWords
 from domain.errors import SetupError, WebhookRefused
 from domain.events import (
     EventBody,
@@ -24,6 +23,7 @@ from domain.events import (
     TextReceived,
 )
 from domain.model import JsonValue
+from domain.stop_words import StopWords
 from providers.recrubo.settings import RecruboSettings
 from providers.recrubo.webhook import SECRET_HEADER, RecruboWebhookReader
 from tests.contract.recrubo_bench import ACCOUNT, FLOW, REFERENCE, RUN, TEMPLATE, THREAD, resource
@@ -100,12 +100,12 @@ def test_an_inbound_message_is_not_mistaken_for_one_of_ours() -> None:
 
 def test_stop_words_and_the_word_for_inbound_can_be_set() -> None:
     settings = RecruboSettings.model_validate(
-        {"inbound_origin": "Candidate", "stop_words": {"stop": [" HALT "], "start": ["Los"]}}
+        {"inbound_origin": "Candidate", "stop_words": {"stop": {"de": [" HALT "]}, "start": {"de": ["Los"]}}}
     )
     reader = RecruboWebhookReader(ACCOUNT, (SecretStr(SECRET),), settings)
     halt = message(origin="candidate", payload={"type": "text", "text": {"value": "halt!"}})
 
-    assert settings.stop_words == StopWords(stop=frozenset({"halt"}), start=frozenset({"los"}))
+    assert settings.stop_words == StopWords(stop={"de": frozenset({"halt"})}, start={"de": frozenset({"los"})})
     assert isinstance(only("create", halt, reader).body, OptOutReceived)
     assert isinstance(only("create", text("halt"), reader).body, NotUnderstood)
 

@@ -112,13 +112,13 @@ class Page:
         await self._call("Network.enable")
         await self._call("Network.setExtraHTTPHeaders", headers=headers)
 
-    async def picture(self, file: Path, *, height: int = HEIGHT) -> None:
+    async def picture(self, file: Path, *, width: int = WIDTH, height: int = HEIGHT) -> None:
         """Write what the page shows as PNG, without the UI's menu on the left."""
         await self._call(
-            "Emulation.setDeviceMetricsOverride", width=WIDTH, height=height, deviceScaleFactor=1, mobile=False
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
         )
         await asyncio.sleep(0.5)  # the page lays itself out anew
-        clip = {"x": LEFT, "y": 0, "width": WIDTH - LEFT, "height": height, "scale": 1}
+        clip = {"x": LEFT, "y": 0, "width": width - LEFT, "height": height, "scale": 1}
         answer = await self._call("Page.captureScreenshot", format="png", clip=clip)
         file.write_bytes(base64.b64decode(answer["data"]))
 

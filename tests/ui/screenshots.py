@@ -11,7 +11,7 @@ from urllib.parse import quote
 import structlog
 
 from tests.ui.audited import ERASED, FINISHED, HELD, UNKNOWN, WAITING, Audited, open_audited
-from tests.ui.browser import NO_BROWSER, Page, chromium, find_chromium
+from tests.ui.browser import NO_BROWSER, WIDTH, Page, chromium, find_chromium
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 PAGES: dict[str, tuple[str, str, str, int]] = {
@@ -55,17 +55,17 @@ async def take(audited: Audited, page: Page) -> None:
     await page.evaluate(f"localStorage.setItem('namespace-workflow-table-columns', {json.dumps(columns)})")
     await page.open(f"{audited.ui_url}/namespaces/default/workflows?query={quote(QUERY)}")
     await page.settles("reconciling")
-    await shot(page, "list", 560)
+    await shot(page, "list", 560, width=1720)
     audited.admit_tenants()  # and the page has no token
     await page.open(audited.page_of(WAITING, "timeline"))
     await page.settles("admit-engagement")
     await shot(page, "sealed", 1120)
 
 
-async def shot(page: Page, name: str, height: int) -> None:
+async def shot(page: Page, name: str, height: int, *, width: int = WIDTH) -> None:
     """Take one picture."""
     file = IMAGES / f"{name}.png"
-    await page.picture(file, height=height)
+    await page.picture(file, width=width, height=height)
     print(f"{file.relative_to(IMAGES.parents[1])}: {file.stat().st_size // 1024} KiB")  # noqa: T201
 
 

@@ -9,17 +9,18 @@ from temporalio.client import WorkflowUpdateFailedError
 from domain import names
 from domain.ats import AtsEvent, AtsStatus, AtsWord, NoticeState
 from domain.contacts import ContactChange, ContactFree, OptOut, OptOutScope, job_value
+from domain.engagements import Timing
 from domain.errors import ProviderRejected, ProviderUnavailable
 from domain.events import MessageStatus, MessageStatusChanged, OptOutReceived
 from domain.outcomes import EngagementOutcome as Outcome
 from domain.plans import FollowUp, WhenBusy
 from domain.sends import TemplateStatus
 from tests.workflow.scripted import PUSHED
-from tests.workflow.stage import NUDGE, TEMPLATE, Play, Stage, plan
+from tests.workflow.stage import NUDGE, TEMPLATE, TIMING, Play, Stage, plan
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-DAY = timedelta(days=1)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 NUDGED = plan(follow_ups=(FollowUp(after=DAY, template=NUDGE),), silence="2d")
 
 
@@ -104,6 +105,32 @@ async def test_a_notice_that_was_refused_is_kept_and_one_that_went_through_later
     notice = await stage.stores.letters.open("acme", letter.event_id)
     assert notice.result is not None
     assert notice.result.settlement.outcome is Outcome.COMPLETED
+
+
+@pytest.mark.parametrize("budget", [8 * HOUR, pytest.param(7 * DAY, marks=pytest.mark.long)], ids=["hours", "days"])
+async def test_a_system_that_stays_away_is_tried_to_the_end_and_its_notice_is_kept_for_a_person(
+    stage: Stage, budget: timedelta
+) -> None:
+    assert Timing().ats_budget == 7 * DAY
+    stage.ats.endings = [ProviderUnavailable("ATS is down") for _ in range(1000)]
+    play = await stage.play(NUDGED, timing=TIMING.model_copy(update={"ats_budget": budget}))
+    await play.rest()
+    await play.finish_run(city="Utrecht")
+    await play.rest()
+    row = await stage.stores.registry.get("acme", play.engagement.reference)
+    assert row is not None
+    assert row.outcome is Outcome.COMPLETED, "the outcome is final and the person free before anybody is told"
+    await play.pass_time(budget - 2 * HOUR)
+    assert await _is_open(play), "Temporal goes on trying"
+    tried = 1000 - len(stage.ats.endings)
+    assert budget / HOUR - 3 <= tried <= budget / HOUR + 20, "about once an hour, more often only at first"
+    await play.pass_time(4 * HOUR)
+    assert (await play.result()).settlement.outcome is Outcome.COMPLETED
+    assert stage.ats.notices == []
+    (letter,) = await stage.stores.letters.list("acme", undelivered=True)
+    assert (letter.reference, letter.state) == (play.engagement.reference, NoticeState.FAILING)
+    assert letter.gives_up_at is not None
+    assert abs(letter.gives_up_at - play.engagement.requested_at - budget) < timedelta(minutes=5)
 
 
 async def test_an_opt_out_recorded_elsewhere_ends_what_it_covers_at_once(stage: Stage) -> None:

@@ -7,9 +7,10 @@ from temporalio.api.sdk.v1 import WorkflowMetadata
 
 from domain import names
 from domain.calls import ResolveSend
-from domain.errors import OutcomeUnknown
+from domain.errors import OutcomeUnknown, ProviderRejected
 from domain.events import FlowRunStatus, TextReceived
 from domain.sends import TemplateStatus
+from runtime.code_digest import code_digest
 from tests.workflow.conftest import DAY
 from tests.workflow.scripted import PUSHED, ScriptedProvider
 from tests.workflow.stage import NUDGE, TEMPLATE, Play, Stage, plan
@@ -76,6 +77,16 @@ async def test_a_send_that_nobody_knows_of_can_be_searched_for_until_somebody_do
     assert "`resolve-send` opening: it was sent: because (olga)" in await details(play)
 
 
+async def test_the_details_of_a_send_that_was_refused_say_so_and_why(stage: Stage, provider: ScriptedProvider) -> None:
+    provider.send_endings = [ProviderRejected("the template has a variable too few", code="132000")]
+    play = await stage.play()
+    await play.result()
+    told = await details(play)
+    assert f"- opening #1: **rejected** · template {TEMPLATE.name}" in told
+    assert "the template has a variable too few" in told.partition("Sends:")[0]
+    assert "the template has a variable too few" in told.partition("Last decisions:")[2]
+
+
 async def test_the_details_say_what_the_candidate_and_the_operator_did_and_nobodys_words_draw_a_line_of_ours(
     stage: Stage,
 ) -> None:
@@ -132,3 +143,11 @@ async def test_a_send_once_more_says_at_whose_word(stage: Stage, provider: Scrip
     await play.rest()
     told = await summaries(stage, play)
     assert f"opening #2: send {TEMPLATE.name} (nl) on {stage.line} · sent once more: because (olga)" in told
+
+
+async def test_the_history_says_by_which_code_each_step_was_decided(stage: Stage) -> None:
+    play = await stage.play()
+    await play.rest()
+    history = await play.handle.fetch_history()
+    kept = [event.workflow_task_completed_event_attributes for event in history.events]
+    assert {one.worker_version.build_id for one in kept if one.started_event_id} == {code_digest()}

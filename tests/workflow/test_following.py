@@ -77,6 +77,20 @@ async def test_a_follow_up_that_waits_at_a_gate_is_looked_at_again_before_it_lea
     assert (await play.snapshot()).stage == "awaiting-answer"
 
 
+async def test_a_follow_up_is_worth_sending_for_as_long_as_it_says_itself(stage: Stage) -> None:
+    short = {"after": "1d", "expires": "2h", "template": NUDGED}
+    play = await stage.play(plan(follow_ups=(short,), silence="9d", step_expiry="5d"))
+    await play.rest()
+    stage.provider.shut = {NUDGE.name: TemplateStatus.PENDING}
+    await play.pass_time(DAY + HOUR)
+    assert (await play.snapshot()).stage == "held"
+    await play.pass_time(2 * HOUR)
+    settlement = (await play.result()).settlement
+    assert settlement.outcome is Outcome.EXPIRED
+    assert timedelta(0) <= settlement.at - play.engagement.requested_at - DAY - 2 * HOUR < 10 * timedelta(minutes=1)
+    assert len(stage.provider.effects) == 1
+
+
 async def test_a_follow_up_that_rests_between_two_tries_is_looked_at_again_before_it_leaves(stage: Stage) -> None:
     play = await stage.play(
         plan(follow_ups=({"after": "1d", "when": "nothing-came", "template": NUDGED},), silence="9d")

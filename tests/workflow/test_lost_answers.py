@@ -90,6 +90,7 @@ async def test_resend_uses_a_new_key_and_says_so_in_the_log(stage: Stage) -> Non
     await play.rest()
     snapshot = await play.snapshot()
     assert [(s.n, s.send_state) for s in snapshot.sends] == [(1, LedgerState.UNKNOWN), (2, LedgerState.SENT)]
+    assert [(d.actor, d.text) for d in snapshot.decisions if d.rule == names.RESEND] == [("olga", "because")]
     assert len(provider.effects) == 1
 
 

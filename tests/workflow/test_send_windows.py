@@ -1,9 +1,12 @@
 """What may not leave now leaves when it may: at the opening of its window, under its caps, looked at once more."""
 
+import time
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+from temporalio.testing import TimeSkipper
 
 from domain import names
 from domain.caps import Caps
@@ -14,8 +17,9 @@ from domain.outcomes import EngagementOutcome as Outcome
 from domain.plans import Condition, FollowUp, Plan
 from domain.sends import TemplateStatus
 from domain.windows import SendWindow, is_open
-from tests.workflow.scripted import PUSHED
-from tests.workflow.stage import NUDGE, TEMPLATE, Play, Stage, plan
+from tests.workflow.scripted import PUSHED, ScriptedProvider
+from tests.workflow.stage import NUDGE, TEMPLATE, Play, Stage, open_stage, plan
+from tests.workflow.test_operators import worst_second
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -98,6 +102,23 @@ async def test_what_is_held_overnight_says_until_when_and_leaves_at_the_opening(
     assert (await play.snapshot()).hold is None
     await play.finish_run(city="Pune")
     assert (await play.result()).settlement.outcome is Outcome.COMPLETED
+
+
+async def test_all_who_were_held_overnight_leave_at_the_pace_of_their_line(
+    skipper: TimeSkipper, tmp_path: Path
+) -> None:
+    left = list[float]()
+    provider = ScriptedProvider(on_send=lambda send, its: left.append(time.monotonic()))
+    async with open_stage(skipper, tmp_path, provider, line_rate=4) as stage:
+        its = plan(send_window=daily(9 * HOUR))
+        plays = [await stage.play(its, zone=KOLKATA, phone=f"+3161234560{n}") for n in range(7)]
+        await stage.calendar.quiet([play.handle for play in plays])
+        assert left == []
+        await stage.calendar.pass_time(9 * HOUR + MINUTE, [play.handle for play in plays])
+        assert len({send.workflow_id for send in provider.effects}) == len(left) == len(plays)
+        for play in plays:
+            await play.handle.terminate("end of test")
+    assert worst_second(left) <= 4
 
 
 async def test_inside_its_window_nothing_is_held(stage: Stage) -> None:

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from domain.contacts import StopWords
 from domain.errors import BadInput, Mistake
 from domain.model import Duration
 from domain.pacing import paces
 from domain.plans import AnswerRule, Plan
+from domain.stop_words import StopWords
 from domain.topology import Account, Line, Topology
 
 DURATION: TypeAdapter[timedelta] = TypeAdapter(Duration)
@@ -51,6 +51,21 @@ def test_a_stop_word_is_known_in_any_dress(text: str) -> None:
 @pytest.mark.parametrize("text", ["please stop by", "stopping", "", "...", "can we STOP at 5?"])
 def test_a_sentence_with_a_stop_word_in_it_is_no_opt_out(text: str) -> None:
     assert not StopWords().is_stop(text)
+
+
+def test_an_account_replaces_the_words_of_a_language_and_keeps_those_of_the_others() -> None:
+    words = StopWords.model_validate({"stop": {"nl": ["Opt-out!"], "de": ["abmelden"], "pt": []}})
+    told = {text: words.is_stop(text) for text in ("OPT-OUT", "Abmelden.", "stop", "baja", "afmelden", "sair")}
+    assert told == {"OPT-OUT": True, "Abmelden.": True, "stop": True, "baja": True, "afmelden": False, "sair": False}
+    assert words.is_start("Aanmelden")
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"stop": ["halt"]}, {"stop": {"Dutch": ["halt"]}}, {"stop": {"nl": ["!"]}}, {"halt": {}}]
+)
+def test_words_that_could_never_be_met_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        StopWords.model_validate(wrong)
 
 
 @pytest.mark.parametrize(("answer", "matches"), [("No", True), (" no ", True), ("nope", False), (False, False)])

@@ -39,6 +39,29 @@ async def test_a_typed_stop_outlives_the_switch(world: World, temporal: FakeTemp
     assert await _in_force(world, "UTILITY") is OptOutScope.LINE
 
 
+async def test_a_typed_start_lifts_a_typed_stop_and_not_the_switch(world: World, temporal: FakeTemporal) -> None:
+    workflow = await world.engaged("a-1")
+    switch, stop = OptOutReceived(scope="marketing"), OptOutReceived(scope="line", text="STOP")
+    async with running(parts_of(world.stores, temporal)) as gateway:
+        await gateway.post(event("pref:1", switch, number(PHONE), at=now()))
+        await gateway.post(event("m-1", stop, number(PHONE), at=now()))
+        await temporal.until(lambda: sorted(temporal.keys(workflow)) == ["m-1", "pref:1"])
+        stopped = await _in_force(world, "UTILITY")
+        start = OptInReceived(scope="line", text="START")
+        await gateway.post(event("m-2", start, number(PHONE), at=now() + timedelta(seconds=2)))
+        await world.until_states({EventState.RELAYED: 2, EventState.NO_EFFECT: 1})
+    assert stopped is OptOutScope.LINE
+    assert await _in_force(world, "UTILITY") is None, "what is not marketing may leave again"
+    assert await _in_force(world, "MARKETING") is OptOutScope.MARKETING
+    contact = await world.stores.contacts.find([phone_alias(PHONE)]) or ""
+    record = await world.stores.contacts.record(contact)
+    kept = {(out.scope, out.source, out.lifted_at is None) for out in record.opt_outs}
+    assert kept == {
+        (OptOutScope.MARKETING, "whatsapp-opt-out", True),
+        (OptOutScope.LINE, "whatsapp-opt-out", False),
+    }, "the evidence of both is kept"
+
+
 async def test_a_stop_of_marketing_by_somebody_unknown_is_not_forgotten(world: World, temporal: FakeTemporal) -> None:
     async with running(parts_of(world.stores, temporal)) as gateway:
         await gateway.post(event("pref:1", OptOutReceived(scope="marketing"), number(PHONE), at=now()))

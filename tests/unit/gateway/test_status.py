@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from temporalio.client import Client
 from temporalio.service import RetryConfig
 
@@ -70,6 +70,22 @@ async def test_everything_else_on_the_listener_is_the_rest_application(stores: S
         webhook = await gateway.client.get(f"{gateway.webhooks}/metrics")
     assert answer.json() == ["one"]
     assert webhook.status_code == 404
+
+
+async def test_a_callers_address_is_that_of_its_connection_whatever_it_says(
+    stores: Stores, temporal: FakeTemporal
+) -> None:
+    """Failed tokens are counted by address: who could make one up would guess for ever."""
+    rest = FastAPI()
+
+    @rest.get("/address")
+    async def address(request: Request) -> str:
+        return request.client.host if request.client else ""
+
+    said = {"x-forwarded-for": "10.9.8.7", "x-real-ip": "10.9.8.7", "forwarded": "for=10.9.8.7"}
+    async with running(replace(parts_of(stores, temporal), rest=rest)) as gateway:
+        answer = await gateway.client.get(f"{gateway.rest}/address", headers=said)
+    assert answer.json() == "127.0.0.1"
 
 
 async def test_metrics_tell_nothing_of_people(world: World, temporal: FakeTemporal) -> None:

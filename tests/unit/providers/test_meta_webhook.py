@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from domain.contacts import Alias, AliasKind, StopWords
+from domain.contacts import Alias, AliasKind
 from domain.errors import HandshakeRefused, SetupError, WebhookRefused
 from domain.events import (
     FlowChanged,
@@ -25,6 +25,7 @@ from domain.events import (
     TextReceived,
 )
 from domain.model import JsonValue
+from domain.stop_words import StopWords
 from providers.meta.settings import MetaSettings
 from providers.meta.webhook import MetaWebhookReader
 
@@ -429,7 +430,7 @@ def test_errors_of_the_account_and_unknown_fields_are_kept_without_effect() -> N
 
 
 def test_stop_words_are_a_setting() -> None:
-    words = StopWords(stop=frozenset({"Basta"}), start=frozenset())
+    words = StopWords(stop={"it": frozenset({"Basta"})})
     reader = MetaWebhookReader("acme", SECRETS, MetaSettings(waba_id="1", verify_token="env:T", stop_words=words))
     body = changed("messages", {"messages": [message(type="text", text={"body": "BASTA!"})]})
 

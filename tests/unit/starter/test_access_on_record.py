@@ -17,13 +17,14 @@ from typer.testing import CliRunner
 
 from domain.errors import NotFound
 from domain.export import EngagementExport
+from domain.ids import spoken
 from domain.topology import AccessToken, Role
 from runtime.temporal import connect
-from starter.audit import EVENT, LOOKS
+from starter.audit import EVENT, LOOKS, record
 from starter.cli import _load, app
 from starter.cli.auditing import LOOKS as COMMANDS_THAT_LOOK
-from starter.cli.auditing import PROCESSES, leaves
-from starter.cli.commands import COMMANDS
+from starter.cli.auditing import leaves
+from starter.cli.commands import COMMANDS, PROCESSES
 from starter.doors import MOST_BYTES, Needs
 from starter.engine import Engine
 from starter.erasure import ErasureService
@@ -169,6 +170,20 @@ async def test_failures_are_counted_over_all_routes_and_a_valid_token_waits_too(
         async with client_of(limited, TOKENS[Role.READ]) as reader:
             waits = await reader.get("/v1/engagements")
     assert (waits.status_code, int(waits.headers["retry-after"]) > 0) == (429, True)
+
+
+@pytest.mark.parametrize("typed", ["31612345678", "06-12345678", "06.12.34.56.78", "31-6-1234-5678", "0031:612345678"])
+def test_a_number_where_a_reference_belongs_is_in_no_line_and_no_error(typed: str, logs: Lines) -> None:
+    record(who="olga", role="shell", tenant="acme", what="stop", reference=typed, result="done")
+    assert [line["reference"] for line in logs] == [""]
+    assert typed not in spoken(typed)
+
+
+@pytest.mark.parametrize("reference", ["4711", "a-1", "app-2026-000123", "ct_0123456789abcdef", "2026-000123"])
+def test_what_is_no_number_is_told(reference: str, logs: Lines) -> None:
+    record(who="olga", role="shell", tenant="acme", what="stop", reference=reference, result="done")
+    assert [line["reference"] for line in logs] == [reference]
+    assert spoken(reference) == reference
 
 
 def commands() -> list[tuple[str, Any]]:

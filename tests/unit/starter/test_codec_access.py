@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import hmac
+import io
 import json
 import shutil
 import socket
@@ -30,8 +31,9 @@ from runtime.codec import AesGcmCodec
 from runtime.codec_desk import CodecDesk
 from runtime.codec_server import create_codec_app
 from runtime.keyed_codec import KeyedCodec
+from runtime.logging import configure_logging
 from runtime.oidc import IdentityTokens, identity_tokens
-from runtime.settings import CodecSettings
+from runtime.settings import CodecSettings, LogFormat, LogLevel
 from runtime.temporal import data_converter
 from starter.codec_access import CodecEntrance
 from starter.tokens import AccessTokens, ServiceTokens
@@ -226,6 +228,7 @@ def signed_with_the_public_key() -> str:
         pytest.param(identity({"iss": "https://evil.example"}), id="of another issuer"),
         pytest.param(identity({"nbf": datetime.now(UTC) + timedelta(hours=1)}), id="not yet"),
         pytest.param(identity({"sub": None}), id="of nobody"),
+        pytest.param(identity({"sub": " "}), id="of a blank"),
         pytest.param(identity({"tenant": None}), id="without a tenant"),
         pytest.param(identity({"tenant": ["acme"]}), id="with a list of tenants"),
         pytest.param(identity({"roles": {"read": True}}), id="with strange roles"),
@@ -292,6 +295,14 @@ def test_a_server_that_nobody_could_enter_does_not_start() -> None:
         ServiceTokens([("auditor", SecretStr("short"))])
 
 
+def test_a_token_that_is_two_peoples_is_nobodys() -> None:
+    """The tenant's reader would see everything, and the log would say that it was the auditor."""
+    with pytest.raises(SetupError, match="acme-reader and auditor"):
+        CodecEntrance(TOKENS, ServiceTokens([("auditor", SecretStr(ACME))]))
+    with pytest.raises(SetupError, match="same value"):
+        ServiceTokens([("auditor", SecretStr(SERVICE)), ("script", SecretStr(SERVICE))])
+
+
 async def test_guessing_is_slowed_down(ask: httpx.AsyncClient) -> None:
     answers = [
         await ask.post("/decode", content=b"{}", headers={"authorization": f"Bearer guess-{n}"}) for n in range(11)
@@ -311,6 +322,18 @@ async def test_every_use_leaves_a_line_that_says_who_and_how_many_and_nothing_of
     assert told == {"caller": "acme-reader", "tenant": "acme", "namespace": "default", "count": 2, "changed": 1}
     assert WORD not in str(logs)
     assert ACME not in str(logs)
+
+
+async def test_who_looked_is_on_record_at_every_log_level_and_by_the_name_that_the_issuer_gives(
+    stores: Stores, ask: httpx.AsyncClient, logs: list[MutableMapping[str, Any]]
+) -> None:
+    out, sealed = io.StringIO(), await sealed_in(stores)
+    configure_logging(LogFormat.JSON, LogLevel.ERROR, out)  # the fixture of the logs undoes it
+    await decoded(ask, identity({"sub": "163840776835432705"}), [sealed.mine])
+    await ask.post("/decode", content=b"{}", headers={"authorization": f"Bearer {ERASER}"})
+    opened, refused = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert (opened["event"], opened["caller"], opened["changed"]) == ("codec_answered", "163840776835432705", 1)
+    assert (refused["event"], refused["why"]) == ("codec_refused", "NotEntitled")
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from google.protobuf import json_format
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 from temporalio.api.common.v1 import Payload, Payloads
@@ -140,7 +140,11 @@ ALTERED: st.SearchStrategy[Alter] = st.one_of(
 async def test_an_altered_payload_comes_back_as_it_was_sent_to_everybody(
     town: Town, alter: Alter, which: int, token: str
 ) -> None:
-    altered = alter(town.sealed.page[which])
+    original = town.sealed.page[which]
+    altered = alter(original)
+    is_whole = (altered.data, altered.metadata.get("encoding")) == (original.data, original.metadata["encoding"])
+    # what an earlier release sealed says in its bytes which key it was: what stands beside them changes nothing
+    assume(not (is_whole and original == town.sealed.older and token == SERVICE))
     assert await decoded(town.ask, token, [altered]) == [altered]
 
 

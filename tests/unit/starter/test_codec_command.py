@@ -25,6 +25,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
 
     class Ends:
         def __init__(self, config: object) -> None:
+            assert getattr(config, "proxy_headers", True) is False, "an address that a caller claims is not believed"
             where.append((getattr(config, "host", ""), getattr(config, "port", -1)))
 
         async def serve(self) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+import yaml
 from typer.testing import CliRunner, Result
 
 from domain.ats import AtsTelling, AtsWord
@@ -17,6 +19,10 @@ from domain.contacts import OptOutScope, Reach, phone_alias
 from domain.errors import ProviderUnavailable
 from domain.outcomes import EngagementOutcome, EngagementResult, Settlement
 from domain.sends import SendFailure
+from domain.stop_words import StopWords
+from providers.meta.settings import MetaSettings
+from providers.recrubo.settings import RecruboSettings
+from providers.truora.settings import TruoraSettings
 from runtime.temporal import connect
 from starter.cli import app
 from starter.cli.session import Session
@@ -26,6 +32,7 @@ from starter.letters import AtsService
 from store.leave import opt_out_in_force
 from store.stores import Stores
 from tests.unit.gateway.world import World as Registered
+from tests.unit.starter.test_files import EXAMPLES
 from tests.unit.starter.world import KEYS, NOW, NOWHERE, TOPOLOGY, sealing_plugin, service_on
 from tests.workflow.scripted import HeardNotices
 
@@ -215,6 +222,18 @@ def test_rows_that_reach_nowhere_are_mistakes_with_their_lines(desk: Desk, tmp_p
     assert ":2: value: no such line" in text
     assert ":3: scope: missing" in text
     assert desk.in_force(OTHER) is None
+
+
+def test_the_page_names_the_words_that_stop_and_how_an_account_gets_its_own() -> None:
+    page = (EXAMPLES.parent / "docs" / "contacts.md").read_text(encoding="utf-8")
+    words = StopWords()
+    assert [word for word in sorted(words.stopping() | words.starting()) if f"`{word}`" not in page] == []
+    (example,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    options = yaml.safe_load(example)["accounts"][0]["options"]
+    read = RecruboSettings.model_validate(options).stop_words
+    assert (read.is_stop("Afmelden!"), read.is_start("aanmelden"), read.is_stop("parar")) == (True, True, True)
+    having = [settings for settings in (MetaSettings, TruoraSettings) if options.keys() <= settings.model_fields.keys()]
+    assert having == [MetaSettings], "the page names who has them"
 
 
 # the tenant's system

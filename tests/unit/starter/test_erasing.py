@@ -15,14 +15,14 @@ from typer.testing import CliRunner, Result
 from domain.calls import Command
 from domain.contacts import Consent, phone_alias
 from domain.engagements import Engagement
-from domain.errors import NotAllowed
+from domain.errors import EngineUnavailable, NotAllowed
 from domain.outcomes import EngagementOutcome
 from domain.topology import AccessToken, Role
 from runtime.temporal import connect
 from starter.audit import EVENT
 from starter.cli import _load, app
-from starter.cli.auditing import LOOKS, PROCESSES, leaves
-from starter.cli.commands import COMMANDS
+from starter.cli.auditing import LOOKS, leaves
+from starter.cli.commands import COMMANDS, PROCESSES
 from starter.cli.session import Session
 from starter.engine import Engine
 from starter.erasure import ErasureService
@@ -31,7 +31,7 @@ from starter.tokens import AccessTokens
 from store.stores import Stores
 from tests.unit.gateway.world import World as Registered
 from tests.unit.starter.world import KEYS, NOW, NOWHERE, TOPOLOGY, World, request, sealing_plugin, service_on, worker
-from tests.unit.store.samples import a_close, a_row
+from tests.unit.store.samples import NOON, a_close, a_row
 
 PHONE = "+31612345678"
 ERASER, OPERATOR = "eraser-token-0123456789ab", "operator-token-0123456789"
@@ -196,6 +196,47 @@ async def test_a_run_of_somebody_erased_that_was_left_is_ended_by_asking_again(w
     command = Command(command_id=f"erase-{ref}", actor="olga", reason="asked")
     assert (await erasing_on(world.stores, world.client).erase(row.contact_id, command)).is_done
     assert not await Engine(world.client).is_open(row.workflow_id)
+
+
+class Away(Engine):
+    """Temporal that does not answer."""
+
+    async def is_open(self, workflow_id: str) -> bool:
+        raise EngineUnavailable(f"Temporal could not look at {workflow_id}")
+
+
+async def test_when_temporal_goes_away_in_the_middle_it_is_told_that_something_may_still_run(
+    desk: Desk, url: str
+) -> None:
+    """What a start in hand brought there meanwhile could be carried on by nobody, and would be there for ever."""
+    command = Command(command_id="erase-1", actor="olga", reason="asked")
+    async with Stores.open(url, KEYS) as stores:
+        contact_id = await stores.contacts.resolve([phone_alias(PHONE)])
+        await stores.registry.register(a_row(contact_id))
+        await stores.erasures.mark(contact_id, "olga", "asked", NOON)
+        await stores.erasures.erase(contact_id, NOON)
+        client = await connect(sealing_plugin(), address=NOWHERE, lazy=True)
+        erasing = ErasureService(stores.erasures, stores.contacts, stores.registry, Away(client))
+        answer = await erasing.erase(contact_id, command)
+        shown = await asyncio.to_thread(desk, "erase", contact_id, "--reason", "r", "--tenant", "acme", "--yes")
+    assert (answer.erased_at, [one.workflow_id for one in answer.still_open]) == (NOON, ["engagement:acme:a-1"])
+    assert (answer.traces_cleared, answer.is_done) == (True, False)
+    assert (shown.exit_code, "erased, but" in shown.stdout, "not erased" in shown.stdout) == (5, True, False)
+
+
+async def test_by_rest_somebody_of_another_tenant_is_like_somebody_who_never_was(url: str, desk: Desk) -> None:
+    async with desk.session() as session, Stores.open(url, KEYS) as stores:
+        rest = create_rest_app(session.service, ACCESS, stores.idempotency, erasing=session.at_erasing())
+        foreign = await stores.contacts.resolve([phone_alias("+31687654321")])
+        await stores.contacts.record_consent(foreign, "globex", Consent(source="s", obtained_at=NOW))
+        unknown, told = "ct_" + "0" * 32, []
+        headers = {"Authorization": f"Bearer {ERASER}"}
+        transport = httpx.ASGITransport(rest)
+        async with httpx.AsyncClient(transport=transport, base_url="http://r", headers=headers) as client:
+            for who in (foreign, unknown):
+                answer = await client.post(f"/v1/contacts/{who}/erase", json={"reason": "asked"})
+                told.append((answer.status_code, answer.text.replace(who, "WHO")))
+    assert told[0] == told[1]
 
 
 async def test_by_rest_the_role_is_needed_and_foreign_people_are_not_there(url: str, desk: Desk, logs: Lines) -> None:

@@ -23,6 +23,7 @@ silence: {after: 2d}
 """
 UP = "template: {name: nudge, language: en, id: tpl-2, category: UTILITY}"
 PRICED = "budget:\n  money: 0.10\n  currency: EUR\n  prices:\n    - {category: UTILITY, price: "
+WINDOW = START + "send_window:\n  hours: {mon-fri: 09:00-18:00}\n"
 EVERY_MISTAKE_AT_ONCE = """\
 name: Bad Name
 opening:
@@ -88,6 +89,22 @@ def ups(*followed: str) -> str:
         (START + PRICED + "0.06}\n    - {category: UTILITY, price: 0.05}\n", 11, "budget.prices[1]", "above already"),
         (START + "budget: {money: 1, currency: EUR, prices: nowhere.yaml}\n", 6, "budget.prices", "cannot be read"),
         (START.replace("flow-1}", "flow-1, prefill: [city]}"), 4, "opening.flow.prefill", "not among the variables"),
+        (WINDOW + "step_expiry: 2d\n", 8, "step_expiry", "closed for up to 2d15h"),
+        (WINDOW + ups("after: 1d\n    expires: 4h").removeprefix(START), 10, "follow_ups[0].expires", "closed for"),
+        (WINDOW.replace("mon-fri", "monday"), 7, "send_window.hours.monday", "as in sat or mon-fri"),
+        (WINDOW.replace("09:00", "9:00"), 7, "send_window.hours.mon-fri", "as in 09:00-18:00"),
+        (WINDOW + "  zone: Europe/Amsterdm\n", 8, "send_window.zone", "not a time zone, as in Europe/Amsterdam"),
+        (ups('on: "ats:moved"'), 7, "follow_ups[0].on", "a word of the ATS {ats: moved}"),
+        (START.replace("language: en", "language: english"), 3, "opening.template.language", "as in en or es_MX"),
+        (START.replace("intake_v1", "Intake"), 3, "opening.template.name", "as in intake_v1"),
+        (START.replace("[first_name]", "[first-name]"), 3, "opening.template.variables[0]", "as in first_name"),
+        (START.replace("name: intake\n", "name: My plan\n"), 1, "name", "as in picker-intake"),
+        (START + PRICED.replace("EUR", "euro") + "0.06}\n", 8, "budget.currency", "as in EUR"),
+        (START + PRICED.replace("{", "{country: Spain, ") + "0.06}\n", 10, "budget.prices[0].country", "as in NL"),
+        (START.replace("2d", "a while"), 5, "silence.after", "2d, 36h"),
+        (START + "when_busy: parralel\n", 6, "when_busy", 'did you mean "parallel"'),
+        (START + "category_change: goon\n", 6, "category_change", 'did you mean "go-on"'),
+        (START + "name: other\n", 6, "name", "written twice"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_told_with_its_line_its_field_and_what_to_do(

@@ -119,6 +119,16 @@ async def test_a_defect_of_ours_is_not_taken_for_an_outage(url: str) -> None:
     await database.close()
 
 
+async def test_the_text_of_a_defect_repeats_nothing_of_a_row(url: str) -> None:
+    """What seals for Temporal reads and writes keys, and Temporal keeps the text of an error of it as it is."""
+    database = await Database.open(url)
+    await database.write(_add("ct_marker"))
+    with pytest.raises(exc.IntegrityError) as caught:
+        await database.write(_add("ct_marker"))
+    assert "parameters hidden" in str(caught.value)
+    await database.close()
+
+
 async def test_a_closed_store_does_not_answer(url: str) -> None:
     database = await Database.open(url)
     await database.close()

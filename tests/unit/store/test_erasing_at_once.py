@@ -1,11 +1,16 @@
 """Erasing a person while others are at work: sends in hand, a second eraser, readers of PostgreSQL's old rows."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 import psycopg
 import pytest
+import structlog
+from psycopg import sql
 from sqlalchemy import make_url, select
 
 from domain.contacts import phone_alias
@@ -14,14 +19,18 @@ from domain.sends import LedgerState, SendFailure, SendReceipt
 from store import database
 from store.candidate_keys import destroy_within
 from store.erasure_columns import EMPTIED
+from store.inbox_tables import EventState, inbox_events
 from store.keys import KeyRing
 from store.stores import Stores
 from store.tables import keys as keys_table
 from store.tables import sends
 from tests.databases import Lending
 from tests.postgres import conninfo
+from tests.unit.gateway.world import World, finished
 from tests.unit.store.samples import NOON, PHONE, a_row, a_send, an_engagement
+from tests.unit.store.test_ats import a_notice
 from tests.unit.store.test_erasure import COMMAND, MARKERS, a_person, erased
+from tests.unit.store_inbox.bench import UNMATCHED, Bench, pending
 
 
 async def erased_at_last(stores: Stores, contact_id: str) -> Mapping[str, int]:
@@ -73,6 +82,30 @@ async def test_a_send_that_is_tried_after_the_erasure_is_refused_and_keeps_no_th
     assert [row.thread_id for row in await stores.ledger.list()] == [""]
 
 
+async def test_a_notice_whose_refusal_comes_after_the_erasure_is_not_kept(stores: Stores) -> None:
+    contact_id = await a_person(stores)
+    await erased(stores, contact_id)
+    down = SendFailure(code="503", reason="down")
+    await stores.letters.failed(a_notice(), down, attempt=2, gives_up_at=None, final=True)
+    assert await stores.letters.list("acme") == ()
+    await stores.letters.failed(a_notice("b-1"), down, attempt=1, gives_up_at=None, final=True)
+    assert len(await stores.letters.list("acme")) == 1, "others' are"
+
+
+async def test_an_event_that_finds_its_place_after_the_erasure_leaves_nothing(stores: Stores) -> None:
+    contact_id = await a_person(stores)
+    bench = Bench(World(stores))
+    await bench.placed(UNMATCHED, finished("found-too-late"))
+    (lost,) = await bench.review.list(EventState.UNMATCHED, limit=1)
+    await erased(stores, contact_id)
+    place = replace(pending("engagement:acme:a-1"), contact_id=contact_id)
+    await bench.review.retry_unmatched([(lost.id, place)])
+    c = inbox_events.c
+    wanted = select(c.state, c.payload, c.sighting, c.contact_id).where(c.id == lost.id)
+    (row,) = await stores.database.read(lambda connection: connection.execute(wanted).all())
+    assert tuple(row) == (EventState.LATE.value, None, None, "")
+
+
 def files_of(server: str, url: str) -> bytes:
     """Every table and index of a PostgreSQL database as it lies on the disk."""
     with psycopg.connect(conninfo(server), autocommit=True) as admin:
@@ -101,6 +134,40 @@ async def test_a_destroyed_key_lies_in_no_file_of_postgresql(lending: Lending, s
             assert await stores.erasures.clear_many([])
             after = files_of(server, url)
             assert [one for one in wrapped if bytes(one)[20:] in after] == []
+
+
+async def test_a_role_that_may_not_vacuum_does_not_say_that_the_bytes_are_gone(
+    lending: Lending, keys: KeyRing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.0)
+    role = f"writer_{uuid4().hex}"
+    with lending.lend() as url, as_role(url, role) as lesser:
+        async with Stores.open(lesser, keys) as stores:
+            contact_id = await a_person(stores)
+            await stores.erasures.mark(contact_id, *COMMAND, NOON)
+            await stores.erasures.erase(contact_id, NOON)
+            with structlog.testing.capture_logs() as logs:
+                assert not await stores.erasures.clear(contact_id)
+            assert await stores.erasures.unfinished(10)
+        (told,) = [str(line["why"]) for line in logs if line["event"] == "traces_not_cleared"]
+        assert "owner" in told
+
+
+@contextmanager
+def as_role(url: str, role: str) -> Iterator[str]:
+    """The same database in the eyes of a role that may read and write its rows and owns nothing."""
+    name = sql.Identifier(role)
+    with psycopg.connect(conninfo(url), autocommit=True) as admin:
+        admin.execute(sql.SQL("CREATE ROLE {} LOGIN").format(name))
+        try:
+            for what in ("ALL TABLES", "ALL SEQUENCES"):
+                rights = "SELECT, INSERT, UPDATE, DELETE" if what == "ALL TABLES" else "USAGE"
+                grant = sql.SQL(f"GRANT {rights} ON {what} IN SCHEMA public TO {{}}")
+                admin.execute(grant.format(name))
+            yield make_url(url).set(username=role).render_as_string(hide_password=False)
+        finally:
+            admin.execute(sql.SQL("DROP OWNED BY {}").format(name))
+            admin.execute(sql.SQL("DROP ROLE {}").format(name))
 
 
 async def test_while_somebody_may_still_see_the_old_rows_they_are_not_said_to_be_gone(

@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
-from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection
+from alembic.script import ScriptDirectory
 
 import store
 from domain.errors import SetupError
 from store import migrate
 from store.database import Database, migration
 from store.keys import KeyRing
+from store.migrating import alembic_config
+from store.migrations import HEAD
 from store.stores import Stores
 from store.tables import metadata
 from tests.postgres import fresh_database
@@ -47,7 +48,12 @@ def test_a_new_store_becomes_current_and_stays_so(tmp_path: Path) -> None:
     assert (migrate.current(url), migrate.is_current(url)) == (None, False)
     migrate.upgrade(url)
     migrate.upgrade(url)
-    assert (migrate.current(url), migrate.is_current(url)) == (migrate.newest(), True)
+    assert (migrate.current(url), migrate.is_current(url)) == (HEAD, True)
+
+
+def test_the_newest_step_is_the_one_that_is_told(tmp_path: Path) -> None:
+    with migration(f"sqlite:///{tmp_path / 'store.sqlite3'}") as connection:
+        assert ScriptDirectory.from_config(alembic_config(connection)).get_heads() == [HEAD]
 
 
 def test_what_a_store_holds_outlives_a_migration_and_learns_what_was_asked_for(tmp_path: Path) -> None:
@@ -83,7 +89,7 @@ _OLD_ROWS = (
 
 def _outlives(url: str) -> None:
     with migration(url) as connection:
-        command.upgrade(_config(connection), "0002")
+        command.upgrade(alembic_config(connection), "0002")
         for statement in _OLD_ROWS:
             connection.exec_driver_sql(statement)
     migrate.upgrade(url)
@@ -99,17 +105,9 @@ def _outlives(url: str) -> None:
             (1, "engagement:acme:a-1"),
             ("engagement:acme:a-1",),
         ]
-        command.downgrade(_config(connection), "0002")
-        command.upgrade(_config(connection), "head")
+        command.downgrade(alembic_config(connection), "0002")
+        command.upgrade(alembic_config(connection), "head")
     assert _difference(url) == []
-
-
-def _config(connection: Connection) -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(migrate.__file__).parent / "migrations"))
-    config.set_main_option("path_separator", "os")
-    config.attributes["connection"] = connection
-    return config
 
 
 def test_processes_that_migrate_at_once_do_not_meet_on_a_file(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Text, select, text, type_coerce, update
 from domain.contacts import Alias, AliasKind, Consent, OptOut, OptOutScope
 from domain.errors import SetupError
 from store.keys import KeyRing
+from store.master_keys import require_master_keys
 from store.stores import Stores
 from store.tables import consents, sends
 from tests.unit.store.samples import PHONE
@@ -59,6 +60,23 @@ async def test_another_pepper_opens_nothing_and_says_so(stores: Stores, url: str
     async with Stores.open(url, KeyRing.generate()) as others:
         with pytest.raises(SetupError, match="pepper"):
             await others.contacts.record(contact_id)
+
+
+async def test_a_process_with_another_pepper_is_told_before_it_begins(stores: Stores, keys: KeyRing) -> None:
+    """It would recognise nobody, and so write to people who opted out."""
+    others = KeyRing(bytes(32), bytes([7]) * 32)
+    await require_master_keys(stores.database, others)  # nobody is known yet
+    await a_consent(stores)
+    with pytest.raises(SetupError, match="RAPPORT_KEYS__PEPPER"):
+        await require_master_keys(stores.database, others)
+    await require_master_keys(stores.database, keys)
+
+
+async def test_one_altered_text_keeps_no_process_from_beginning(stores: Stores, keys: KeyRing) -> None:
+    await a_consent(stores)
+    await a_consent(stores, SAID + ", twice")
+    await stores.database.write(lambda c: c.execute(text("UPDATE consents SET source = 'sealed:1:AAAA' WHERE id > 1")))
+    await require_master_keys(stores.database, keys)
 
 
 async def test_nothing_stays_nothing(stores: Stores) -> None:
