@@ -18,6 +18,7 @@ from temporalio.worker import Replayer
 
 from domain.errors import SetupError
 from domain.outcomes import EngagementOutcome, EngagementResult
+from domain.sends import LedgerState
 from domain.topology import Account, Line, Tenant, Topology
 from runtime.codec import ENCODING
 from runtime.dev_server import DevServer
@@ -271,10 +272,15 @@ async def test_a_worker_that_loses_its_key_while_a_send_is_out_does_not_send_aga
         await until(lambda: _was_tried(play))
     async with house.worker(AFTER) as stage:
         later = seen_from(stage, play)
-        await later.rest()
+        await until(lambda: _is_told(later))
         await later.finish_run(city="Utrecht")
         result = await later.result()
     assert (result.settlement.outcome, len(house.provider.effects)) == (EngagementOutcome.COMPLETED, 1)
+
+
+async def _is_told(play: Play) -> bool:
+    """Whether the engagement has the receipt of its send: before that the flow run of an event says nothing to it."""
+    return all(send.send_state is LedgerState.SENT for send in (await play.snapshot()).sends)
 
 
 async def opened(settings: Settings) -> None:

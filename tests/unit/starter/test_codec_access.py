@@ -89,7 +89,7 @@ def identity(changes: dict[str, object] | None = None, *, key: Any = SIGNER, **h
         "sub": "u-1",
         "tenant": "acme",
         "roles": ["read"],
-        "exp": datetime.now(UTC) + timedelta(minutes=5),
+        "exp": datetime.now(UTC) + timedelta(days=1),  # longer than any run: no test is passed by age alone
     }
     claims |= changes or {}
     named = {name: value for name, value in claims.items() if value is not None}
