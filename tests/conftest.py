@@ -1,5 +1,6 @@
 """What concerns every test, and the databases that tests of several rooms share."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,6 +44,13 @@ def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("store") / "migrated.sqlite3"
     file.write_bytes(migrated_sqlite())
     return file
+
+
+@pytest.fixture(scope="module", autouse=True)
+def interrupts_as_ever() -> Iterator[None]:
+    """Whoever leaves a handler of interrupts behind would be the undoing of a test in quite another file."""
+    yield
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 @pytest.fixture(scope="session")

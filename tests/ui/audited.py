@@ -2,8 +2,8 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -203,6 +203,19 @@ async def until(is_so: Callable[[], Awaitable[bool]]) -> None:
     raise AssertionError(f"never came to be: {is_so}")
 
 
+class _Served(uvicorn.Server):
+    """A server within the tests, which leaves signals alone.
+
+    uvicorn puts back, when it ends, the handlers that it found when it began: one of a run of the loop that is over by
+    then, which tears whoever is interrupted next out of what they do.
+    """
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Captures none."""
+        yield
+
+
 @asynccontextmanager
 async def open_audited(directory: Path) -> AsyncIterator[Audited]:
     """Start everything, the UI and its codec server included, and bring everybody where they are to be looked at."""
@@ -212,7 +225,7 @@ async def open_audited(directory: Path) -> AsyncIterator[Audited]:
         async with open_town(directory, codec_endpoint=endpoint) as town:
             door = Door()
             assert town.ui_url is not None
-            server = uvicorn.Server(uvicorn.Config(door, lifespan="off", log_config=None, access_log=False))
+            server = _Served(uvicorn.Config(door, lifespan="off", log_config=None, access_log=False))
             serving = asyncio.create_task(server.serve(sockets=[listening]))
             try:
                 audited = Audited(town, door, town.ui_url)
