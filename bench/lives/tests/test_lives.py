@@ -1,0 +1,125 @@
+"""What the comparison of lives counts, and whom it believes."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import pytest
+from standardwebhooks import Webhook
+
+from bench.depth import QUICK
+from bench.figures import Verdict
+from bench.lives import comparing
+from bench.lives.cpu import cpu_seconds
+from bench.lives.drive import Lives
+from bench.lives.recrubo import read_webhook
+from bench.lives.recruiter import LifeLost, Recruiter, StartCall, percentile, phone
+from bench.lives.simulator import ATS_SECRET
+from sandbox.personas import SUFFIXES
+from tests.processes import free_ports
+
+BUSY = "import time\nbegan = time.process_time()\nwhile time.process_time() - began < 0.3: pass"
+PARENT = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {BUSY!r}])\nprint(flush=True)\ninput()"
+
+SAMPLE = Lives(
+    side="",
+    engagements=10,
+    at_once=5,
+    wall_s=1,
+    per_second=10,
+    median_ms=100,
+    p99_ms=200,
+    service_cpu_ms=40,
+    engine_cpu_ms=10,
+    simulator_cpu_ms=5,
+    recruiter_cpu_ms=1,
+    cpu_by_process_ms={"gateway": 20, "worker 0": 20},
+    idle_cpu_ms_per_s=1,
+    cores_busy=1,
+    others_cpu_s=0,
+    provider_calls={},
+    webhooks=7,
+)
+
+
+def webhook(kind: str, **attributes: object) -> bytes:
+    resource = {"type": kind, "id": "r-1", "attributes": {"messageThreadId": "t-1", **attributes}}
+    return json.dumps({"data": {"attributes": {"event": "update", "resource": resource}}}).encode()
+
+
+def test_time_of_children_counts_also_when_they_are_gone() -> None:
+    with subprocess.Popen([sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        parent.stdout.readline()
+        assert cpu_seconds([parent.pid]) >= 0.3
+        parent.communicate(b"\n")
+
+
+def test_time_of_others_does_not_count() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        assert cpu_seconds([other.pid]) < cpu_seconds([os.getpid()])
+        other.communicate(b"\n")
+
+
+def test_only_the_end_of_a_run_names_its_engagement() -> None:
+    ended = read_webhook(webhook("flowRuns", status="finished", state={"clientReference": "life-1.0"}))
+    assert ended == {"key": "flowRuns:r-1:finished", "thread": "t-1", "reference": "life-1.0", "status": "run finished"}
+    read = read_webhook(webhook("messages", origin="outbound", deliveryStatus="read"))
+    assert read == {"key": "messages:r-1:read", "thread": "t-1", "reference": "", "status": "read"}
+
+
+def test_our_own_message_tells_nothing() -> None:
+    assert read_webhook(webhook("messages", origin="outbound", deliveryStatus="accepted")) is None
+
+
+def test_every_candidate_is_one_who_answers() -> None:
+    assert len({phone(number) for number in range(2000)}) == 2000
+    assert not any(phone(number).endswith(suffix) for number in range(2000) for suffix in SUFFIXES)
+
+
+def test_a_percentile_is_a_value_that_was_seen() -> None:
+    assert percentile([3.0, 1.0, 2.0], 0.5) == 2.0
+    assert percentile([3.0, 1.0, 2.0], 0.99) == 3.0
+
+
+async def test_an_outcome_counts_when_it_is_signed() -> None:
+    (port,) = free_ports(1)
+    recruiter = Recruiter(ATS_SECRET, port)
+    body = json.dumps({"data": {"reference": "life-1", "settlement": {"outcome": "COMPLETED"}}})
+    async with recruiter.listening(), httpx.AsyncClient(trust_env=False) as http:
+        assert (await http.post(recruiter.url, content=body)).status_code == 401
+        assert recruiter.outcomes == {}
+        answer = await http.post(recruiter.url, content=body, headers=signed(body))
+    assert (answer.status_code, recruiter.outcomes, recruiter.refused) == (204, {"life-1": ["completed"]}, 1)
+
+
+async def test_a_refused_engagement_ends_the_run() -> None:
+    (port,) = free_ports(1)
+    recruiter = Recruiter(ATS_SECRET, port)
+    async with recruiter.listening(), httpx.AsyncClient(trust_env=False) as http:
+        with pytest.raises(LifeLost, match="life-1 was refused: 401"):
+            await recruiter.live(http, "life-1", StartCall(recruiter.url, {}, {}))
+
+
+def test_the_goal_is_missed_by_a_side_that_is_slower(monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = replace(SAMPLE, per_second=20, cpu_by_process_ms={"worker": 5})
+    sides = (comparing.OURS, comparing.OURS_MEMORY, comparing.SAMPLES, comparing.SAMPLES_MEMORY)
+    monkeypatch.setattr(comparing, "drive", lambda side, *_, **__: SAMPLE if side in sides[:2] else quick)
+    monkeypatch.setattr(comparing, "other_sides", lambda: ([], ["DBOS was left out"]))
+    report = asyncio.run(comparing.run(QUICK, Path(), lambda _: None))
+    by_worker, _, _, _ = report.figures
+    assert by_worker.rounds == (0.25, 0.25)
+    assert report.verdict is Verdict.MISSED
+    assert "DBOS was left out" in report.conditions
+
+
+def signed(body: str) -> dict[str, str]:
+    now = datetime.now(UTC)
+    signature = Webhook(ATS_SECRET).sign("id-1", now, body)
+    return {"webhook-id": "id-1", "webhook-timestamp": str(int(now.timestamp())), "webhook-signature": signature}

@@ -1,0 +1,1 @@
+"""The happy path of an engagement on Rapport: its own processes, as they run in production."""
