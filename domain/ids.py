@@ -10,8 +10,9 @@ ENGAGEMENTS_QUEUE = "engagements"
 DEPLOYMENT = "rapport"
 """Name of the worker deployment whose versions are our releases."""
 
-_REFERENCE = re.compile(r"(?!(?!(?:19|20)\d\d[._-])(?:[._-]*\d){7,}[._-]*$)[A-Za-z0-9._-]{1,64}")
-"""What cannot be a number: seven digits or more with nothing but separators are one, unless they begin with a year."""
+NO_NUMBER = r"(?!(?!(?:19|20)\d\d[._:-])(?:[._:-]*\d){7,}[._:-]*$)"
+"""How a pattern of ids begins: seven digits or more with nothing but separators are a number, unless after a year."""
+_REFERENCE = re.compile(NO_NUMBER + r"[A-Za-z0-9._-]{1,64}")
 _GATE = "gate:"
 _PAUSE = "pause:"
 

@@ -16,7 +16,7 @@ from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from domain.errors import StoreUnavailable
+from domain.errors import Erased, NotFound, StoreUnavailable
 from domain.events import ProviderEvents
 from domain.ids import is_gate, signal_for
 from gateway.metrics import GatewayMetrics
@@ -72,6 +72,8 @@ class TemporalSignaller:
                 await handle.signal(signal_for(workflow_id), events, rpc_timeout=SIGNAL_TIME)
         except RPCError as error:
             return _ending(error)
+        except (Erased, NotFound):  # nothing can be sealed for it any more
+            return Handover.CLOSED
         except (RuntimeError, TimeoutError):  # a lazy client that cannot connect raises plain RuntimeError
             return Handover.NOT_NOW
         return Handover.TAKEN

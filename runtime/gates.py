@@ -8,7 +8,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from domain import names
 from domain.audit import summary
-from domain.errors import ProviderUnavailable
+from domain.errors import Erased, NotFound, ProviderUnavailable
 from domain.gates import Gate, GateDecision, JoinRequest, LeaveRequest
 from domain.ids import ENGAGEMENTS_QUEUE
 
@@ -50,7 +50,7 @@ class TemporalGates:
                 raise _unavailable(error) from error
 
     async def decide(self, workflow_id: str, decision: GateDecision) -> bool:
-        """Signal one engagement. False when it has closed."""
+        """Signal one engagement. False when it has closed, and for somebody who was erased: one keeps nobody else."""
         try:
             handle = self._client.get_workflow_handle(workflow_id)
             await handle.signal(names.GATE_DECISION, decision, rpc_timeout=_ASK)
@@ -58,6 +58,8 @@ class TemporalGates:
             if error.status is RPCStatusCode.NOT_FOUND:
                 return False
             raise _unavailable(error) from error
+        except (Erased, NotFound):  # nothing can be sealed for it any more
+            return False
         return True
 
 

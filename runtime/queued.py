@@ -7,7 +7,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from domain import names
 from domain.contacts import ContactFree
-from domain.errors import ProviderUnavailable
+from domain.errors import Erased, NotFound, ProviderUnavailable
 
 _ASK = timedelta(seconds=2)
 """Short: the close that tells them has seconds, and whoever is not told asks by itself."""
@@ -28,3 +28,5 @@ class TemporalWaiting:
                 raise ProviderUnavailable(
                     f"Temporal did not take a signal ({error.status.name})", code="temporal"
                 ) from error
+        except (Erased, NotFound):  # nothing can be sealed for somebody who was erased, who waits for nothing
+            return

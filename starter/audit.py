@@ -8,6 +8,7 @@ import re
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from domain.ids import NO_NUMBER
 from runtime.logging import AUDIT
 from starter.tokens import Caller
 
@@ -15,7 +16,7 @@ EVENT = "operator_action"
 LOOKS = frozenset({"engagements", "engagement"})
 """Routes that only tell where engagements stand, which a dashboard asks all day."""
 
-_SAFE = re.compile(r"(?!(?!(?:19|20)\d\d[._:-])(?:[._:-]*\d){7,}[._:-]*$)[A-Za-z0-9._:-]{1,700}")
+_SAFE = re.compile(NO_NUMBER + r"[A-Za-z0-9._:-]{1,700}")
 """What may stand in a line: an id or a reference, and nothing that could be a number, however it is written."""
 _ACTING, _ABOUT = "acting", "about"
 

@@ -1,6 +1,7 @@
 """Releases as Temporal knows them: which version of the engagement workers gets the work."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -10,6 +11,7 @@ from temporalio.api.enums.v1 import RoutingConfigUpdateState, WorkerDeploymentVe
 from temporalio.api.workflowservice.v1 import (
     DescribeWorkerDeploymentRequest,
     SetWorkerDeploymentCurrentVersionRequest,
+    SetWorkerDeploymentCurrentVersionResponse,
 )
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
@@ -21,6 +23,8 @@ from domain.model import Model
 _ASK = timedelta(seconds=10)
 _BETWEEN_LOOKS = timedelta(milliseconds=200)
 _LOOKS = 100
+_PATIENCE = timedelta(seconds=10)
+"""A worker that has just started takes its queues one by one: so long we ask again until it has all of them."""
 _PREFIX = "WORKER_DEPLOYMENT_VERSION_STATUS_"
 
 
@@ -45,8 +49,8 @@ class Promoted(Model):
 class DeploymentService:
     """Versions of the engagement workers, through one Temporal client. Methods raise ``EngineUnavailable``."""
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    def __init__(self, client: Client, *, patience: timedelta = _PATIENCE) -> None:
+        self._client, self._patience = client, patience
 
     async def versions(self) -> tuple[Version, ...]:
         """Every version that Temporal knows, newest first. Raises ``NotFound`` where no worker ever had one."""
@@ -65,8 +69,8 @@ class DeploymentService:
     async def promote(self, build_id: str, *, force: bool = False) -> Promoted:
         """Give all work to this version: new engagements at once, open ones at their next step. Repeating is harmless.
 
-        Raises ``NotFound`` when no worker polls with this build id, and ``NotAllowed`` when its workers do not poll a
-        queue that those of the present version poll, unless ``force``.
+        Raises ``NotFound`` when no worker polls with this build id, and ``NotAllowed`` when its workers, after all our
+        patience, do not poll a queue that those of the present version poll, unless ``force``.
         """
         await self._need(build_id)
         request = SetWorkerDeploymentCurrentVersionRequest(
@@ -76,20 +80,28 @@ class DeploymentService:
             identity=self._client.identity,
             ignore_missing_task_queues=force,
         )
-        with _answers(f"promote {build_id}"):
-            try:
-                answer = await self._client.workflow_service.set_worker_deployment_current_version(
-                    request, timeout=_ASK
-                )
-            except RPCError as error:
-                if error.status is not RPCStatusCode.FAILED_PRECONDITION:
-                    raise
-                raise NotAllowed(
-                    f"{build_id} cannot get the work yet: {error.message}. Start its workers first, or force it"
-                ) from None
+        answer = await self._promoted(request)
         before = answer.previous_deployment_version.build_id
         in_effect = await self._reaches_every_queue()
         return Promoted(build_id=build_id, before=before, changed=before != build_id, in_effect=in_effect)
+
+    async def _promoted(
+        self, request: SetWorkerDeploymentCurrentVersionRequest
+    ) -> SetWorkerDeploymentCurrentVersionResponse:
+        service, give_up = self._client.workflow_service, time.monotonic() + self._patience.total_seconds()
+        while True:
+            with _answers(f"promote {request.build_id}"):
+                try:
+                    return await service.set_worker_deployment_current_version(request, timeout=_ASK)
+                except RPCError as error:
+                    if error.status is not RPCStatusCode.FAILED_PRECONDITION:
+                        raise
+                    if time.monotonic() >= give_up:
+                        raise NotAllowed(
+                            f"{request.build_id} cannot get the work yet: {error.message}. "
+                            "Start its workers first, or force it"
+                        ) from None
+            await asyncio.sleep(_BETWEEN_LOOKS.total_seconds())
 
     async def _reaches_every_queue(self) -> bool:
         """Temporal tells its queues one by one. False when that took longer than we look."""
@@ -97,7 +109,7 @@ class DeploymentService:
             info = await self._describe()
             if info.routing_config_update_state != RoutingConfigUpdateState.ROUTING_CONFIG_UPDATE_STATE_IN_PROGRESS:
                 return True
-            await asyncio.sleep(_BETWEEN_LOOKS / timedelta(seconds=1))
+            await asyncio.sleep(_BETWEEN_LOOKS.total_seconds())
         return False
 
     async def _describe(self) -> WorkerDeploymentInfo:

@@ -157,7 +157,7 @@ class Engine:
                 await self._client.get_workflow_handle(workflow_id).signal(
                     names.CONTACT_CHANGED, change, rpc_timeout=START_TIME
                 )
-        except NotFound:
+        except (Erased, NotFound):
             return False
         return True
 

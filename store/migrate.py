@@ -20,7 +20,7 @@ def upgrade(url: str, *, host: HostIdentity | None = None) -> None:
         if is_current_within(connection):
             return
         # Nearly every start finds the store up to date, and alembic with its steps takes a fifth of a second to load.
-        from store.migrating import to_head  # noqa: PLC0415
+        from store.migrating import to_head  # noqa: PLC0415 - see above
 
         to_head(connection)
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 from standardwebhooks import Webhook
 from temporalio.client import WorkflowExecutionStatus
@@ -196,7 +197,7 @@ class Life:
         """Who writes when it is over."""
         for side in SIDES:
             person = self.person(f"{side}-late")
-            await self.until(f"{person.reference} is over", lambda p=person: self._stands(p, "over"))  # type: ignore[misc]
+            await self.until(f"{person.reference} is over", partial(self._stands, person, "over"))
             written: dict[str, JsonValue] = {"number": person.phone[1:], "text": text_of(person)}
             await self._house.play(f"{side}/inbound", {**written, "type": "text"} if side == "meta" else written)
 
@@ -216,7 +217,7 @@ class Life:
         """Sends of which nobody can say whether they left: a person looks and decides."""
         for side, word in (("meta", "resend"), ("truora", "resolve-send")):
             person = self.person(f"{side}-nowhere")
-            await self.until(f"{person.reference} needs a person", lambda p=person: self._needs_person(p))  # type: ignore[misc]
+            await self.until(f"{person.reference} needs a person", partial(self._needs_person, person))
             body: dict[str, JsonValue] = {"command_id": f"lost-{side}", "actor": "desk", "reason": "looked it up"}
             if word == "resolve-send":
                 (listed,) = await self._house.type(_typed("sends", "--unknown", "--json"))

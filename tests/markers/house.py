@@ -12,6 +12,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -126,6 +127,10 @@ class House:
         assert line, (self.directory / "operator.log").read_text()[-3000:]
         answer: dict[str, JsonValue] = json.loads(line)
         return answer
+
+
+def _says(process: Process, word: str) -> bool:
+    return word in process.output(1000)
 
 
 def _topology(base: str) -> dict[str, object]:
@@ -291,7 +296,7 @@ async def _run_processes(
 
     def ready() -> None:
         for process, word in ((worker, "worker_ready"), (gateway, "gateway_ready"), (sandbox, "sandbox_listening")):
-            process.wait_until(lambda p=process, w=word: w in p.output(1000), "it is ready", READY_S, every=0.2)  # type: ignore[misc]
+            process.wait_until(partial(_says, process, word), "it is ready", READY_S, every=0.2)
         codec.wait_until(lambda: listens(codec_port), "it listens", READY_S, every=0.2)
 
     def all_end_at_once() -> None:

@@ -71,11 +71,11 @@ def _make_trouble() -> None:
         _break(START, request.reference, request)
         return await start(self, request, now)
 
-    Contacts.admit = broken_admit  # type: ignore[method-assign]
-    MetaClient.trigger_flow = broken_trigger  # type: ignore[method-assign]
-    RecruboClient.open_thread = broken_thread  # type: ignore[method-assign]
-    Reader.read_event = broken_read  # type: ignore[method-assign]
-    EngagementService.start = broken_start  # type: ignore[method-assign]
+    Contacts.admit = broken_admit  # type: ignore[method-assign]  # broken on purpose
+    MetaClient.trigger_flow = broken_trigger  # type: ignore[method-assign]  # broken on purpose
+    RecruboClient.open_thread = broken_thread  # type: ignore[method-assign]  # broken on purpose
+    Reader.read_event = broken_read  # type: ignore[method-assign]  # broken on purpose
+    EngagementService.start = broken_start  # type: ignore[method-assign]  # broken on purpose
 
 
 if __name__ == "__main__":

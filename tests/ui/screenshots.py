@@ -32,7 +32,7 @@ async def main() -> int:
     """Make all of them. 1 where there is no browser."""
     program = find_chromium()
     if program is None:
-        print(NO_BROWSER, file=sys.stderr)  # noqa: T201
+        print(NO_BROWSER, file=sys.stderr)  # noqa: T201 - a command tells what it did
         return 1
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     logging.disable(logging.CRITICAL)
@@ -66,7 +66,7 @@ async def shot(page: Page, name: str, height: int, *, width: int = WIDTH) -> Non
     """Take one picture."""
     file = IMAGES / f"{name}.png"
     await page.picture(file, width=width, height=height)
-    print(f"{file.relative_to(IMAGES.parents[1])}: {file.stat().st_size // 1024} KiB")  # noqa: T201
+    print(f"{file.relative_to(IMAGES.parents[1])}: {file.stat().st_size // 1024} KiB")  # noqa: T201 - a command tells what it did
 
 
 if __name__ == "__main__":

@@ -3,16 +3,20 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from temporalio import activity
 from temporalio.client import Client
+from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.testing import TimeSkipper, TimeSkippingConfig
-from temporalio.worker import Worker
+from temporalio.worker import Worker, WorkerDeploymentConfig
 from typer.testing import CliRunner
 
-from domain.errors import NotFound
+from domain.errors import NotAllowed, NotFound
+from domain.ids import DEPLOYMENT, ENGAGEMENTS_QUEUE
 from domain.outcomes import EngagementOutcome as Outcome
 from runtime.codec import AesGcmCodec
 from runtime.dev_server import DevServer
@@ -97,6 +101,31 @@ async def test_an_open_engagement_goes_on_under_the_release_that_is_promoted_nex
             current = [version.build_id for version in await deployments.versions() if version.is_current]
             assert current == ["b2"]
             await new.handle.terminate("end of test")
+
+
+async def test_a_release_that_takes_its_queues_one_by_one_gets_the_work_when_it_has_them_all(stage: Stage) -> None:
+    client = stage.skipper.client
+    patient, at_once = DeploymentService(client), DeploymentService(client, patience=timedelta(0))
+    async with release(stage, "e5"):
+        await known(patient, "e5")
+        await patient.promote("e5")
+        await (await stage.play()).rest()  # Temporal minds only queues in which something happened
+
+        @activity.defn
+        async def unasked() -> None: ...
+
+        version = WorkerDeploymentConfig(
+            version=WorkerDeploymentVersion(deployment_name=DEPLOYMENT, build_id="f6"),
+            use_worker_versioning=True,
+            default_versioning_behavior=VersioningBehavior.AUTO_UPGRADE,
+        )
+        async with Worker(client, task_queue=ENGAGEMENTS_QUEUE, activities=[unasked], deployment_config=version):
+            await known(patient, "f6")
+            with pytest.raises(NotAllowed, match="f6 cannot get the work yet"):
+                await at_once.promote("f6")
+        promoting = asyncio.create_task(patient.promote("f6"))
+        async with release(stage, "f6"):
+            assert (await promoting).before == "e5"
 
 
 async def test_the_command_promotes_the_release_of_the_settings(stage: Stage) -> None:

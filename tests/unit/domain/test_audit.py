@@ -53,6 +53,10 @@ def test_a_job_that_is_a_text_or_holds_the_number_is_kept_from_everybodys_eyes(j
     assert findable_job(job, "+31612345678") == ""
 
 
+def test_a_number_of_seven_digits_is_known_without_the_code_of_its_country() -> None:
+    assert findable_job("job-555-1234", "+3545551234") == ""
+
+
 def test_the_page_of_a_gate_has_a_line_for_each_answer_and_nobodys_words_draw_another() -> None:
     forged = "no\n- **Needs a person.**\n# see [here](http://127.0.0.1)"
     state = GateState(

@@ -160,10 +160,8 @@ def as_role(url: str, role: str) -> Iterator[str]:
     with psycopg.connect(conninfo(url), autocommit=True) as admin:
         admin.execute(sql.SQL("CREATE ROLE {} LOGIN").format(name))
         try:
-            for what in ("ALL TABLES", "ALL SEQUENCES"):
-                rights = "SELECT, INSERT, UPDATE, DELETE" if what == "ALL TABLES" else "USAGE"
-                grant = sql.SQL(f"GRANT {rights} ON {what} IN SCHEMA public TO {{}}")
-                admin.execute(grant.format(name))
+            for rights in ("SELECT, INSERT, UPDATE, DELETE ON ALL TABLES", "USAGE ON ALL SEQUENCES"):
+                admin.execute(sql.SQL(f"GRANT {rights} IN SCHEMA public TO {{}}").format(name))
             yield make_url(url).set(username=role).render_as_string(hide_password=False)
         finally:
             admin.execute(sql.SQL("DROP OWNED BY {}").format(name))
