@@ -69,6 +69,24 @@ KILLS ?= 30
 chaos: $(STAMP) server ## crash everything at its barriers (ENGAGEMENTS, KILLS, SEED, CHAOS="--postgres --gateways 2")
 	@$(BIN)/python -m tests.chaos.run --engagements $(ENGAGEMENTS) --kills $(KILLS) $(if $(SEED),--seed $(SEED)) $(CHAOS)
 
+BENCH ?=
+.PHONY: bench
+bench: $(STAMP) server ## measure side by side with what others would build (BENCH="lives costs", QUICK=1)
+	@$(BIN)/python -m bench $(if $(QUICK),--quick) $(BENCH)
+
+# What only the other sides are made of, in a place of its own: nothing of it is ever part of the product.
+OTHERS := $(or $(RAPPORT_BENCH_OTHERS),.rapport/bench)
+.PHONY: bench-others
+bench-others: $(OTHERS)/.installed ## install DBOS and Restate for make bench, pinned by hash (needs npm)
+
+$(OTHERS)/.installed: bench/lives/others.lock bench/restate_side/package.json bench/restate_side/package-lock.json $(filter .rapport/%,$(UV))
+	@command -v npm >/dev/null || { echo "there is no npm: it gets Restate's server; install Node.js and start again" >&2; exit 1; }
+	@test -x $(OTHERS)/bin/python || $(UV) venv --quiet --python '>=3.11' $(OTHERS)
+	$(UV) pip sync --quiet --compile-bytecode --python $(OTHERS)/bin/python --require-hashes bench/lives/others.lock
+	@cp bench/restate_side/package.json bench/restate_side/package-lock.json $(OTHERS)
+	npm ci --prefix $(OTHERS) --ignore-scripts --no-audit --no-fund
+	@touch $@
+
 .PHONY: check
 check: $(STAMP) ## style, types, layers
 	$(BIN)/ruff check .

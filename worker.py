@@ -26,6 +26,7 @@ from domain.ports import Accounts, AtsNotifier, TemplateSpecifications
 from domain.topology import Topology
 from providers.ats.client import StandardWebhookNotifier, ats_endpoints
 from providers.registry import build_accounts
+from runtime import event_loop
 from runtime.code_digest import code_digest
 from runtime.gates import TemporalGates
 from runtime.line_ownership import LineOwnership
@@ -186,4 +187,4 @@ async def _stop_signal() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(run_worker(load_settings()))
+    event_loop.run(run_worker(load_settings()))

@@ -8,23 +8,32 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
 from rich.console import Console
 
-from bench import accepting, costs, resuming, server_calls
+from bench import accepting, costs, open_engagements, pacing, resuming, server_calls, starting
 from bench.depth import FULL, QUICK, Bench, Depth
 from bench.figures import Report, Verdict
+from bench.lives import comparing as lives
 from bench.machine import this_machine
 from bench.show import as_json, show, write
 
-BENCHES: dict[str, Bench] = {module.BENCH.name: module.BENCH for module in (accepting, server_calls, costs, resuming)}
+BENCHES: dict[str, Bench] = {
+    module.BENCH.name: module.BENCH
+    for module in (accepting, server_calls, costs, lives, resuming, open_engagements, pacing, starting)
+}
+log = logging.getLogger(__name__)
 RESULTS = Path(__file__).parent / "results"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benches that are named, or all; 1 when a goal is missed and ``--strict`` was given."""
+    """Run the benches that are named, or all.
+
+    Returns 1 when one could not measure, and when a goal is missed and ``--strict`` was given.
+    """
     wanted = _parser().parse_args(arguments)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))  # simulators tell a lot
     console = Console(width=140 if not sys.stdout.isatty() else None)
@@ -43,13 +52,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         markup=False,
         highlight=False,
     )
-    reports = []
+    reports: list[Report] = []
+    failed: list[str] = []
+    file = wanted.results / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
     for name in wanted.names or list(BENCHES):
-        reports.append(asyncio.run(_measured(BENCHES[name], depth)))
+        try:
+            reports.append(asyncio.run(_measured(BENCHES[name], depth)))
+        except Exception:
+            log.exception("%s measured nothing", name)
+            failed.append(name)
+            continue
         show(reports[-1], console)
-    file = write(as_json(reports, machine, quick=depth.quick), wanted.results)
-    console.print(f"\nkept in {file}", markup=False)
-    return int(wanted.strict and any(report.verdict is Verdict.MISSED for report in reports))
+        write(as_json(reports, machine, quick=depth.quick), file)  # what comes next may take long, or fail
+    console.print(f"\nkept in {file}" if reports else "\nnothing was measured", markup=False)
+    if failed:
+        console.print(f"failed: {', '.join(failed)}", style="red")
+    return int(bool(failed) or (wanted.strict and any(report.verdict is Verdict.MISSED for report in reports)))
 
 
 async def _measured(bench: Bench, depth: Depth) -> Report:

@@ -28,7 +28,7 @@ class Depth:
 
 
 FULL = Depth(rounds=5, seconds=4.0)
-QUICK = Depth(rounds=2, seconds=1.5, quick=True)
+QUICK = Depth(rounds=1, seconds=1.0, quick=True)
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,10 @@ from tests.processes import Process, free_ports
 
 TENANT = "acme"
 ATS_SECRET = "whsec_c2FuZGJveC1hdHMtc2VjcmV0LW9mLWFjbWU="  # noqa: S105 - the sandbox's
+ACCESS = "access-token-of-the-benchmark"
+GATEWAY, GATEWAY_READY = ("starter.cli", "gateway"), "gateway_ready"
+WORKER, WORKER_READY = ("starter.cli", "worker"), "worker_ready"
+"""What a process is, and the word of its log that says that it is ready."""
 WAITING_QUEUE = "bench-waiting"
 WAITING = "bench-waiting"
 """A workflow that only waits: what engagements are at Temporal where only their gateway is measured."""
@@ -45,8 +49,14 @@ _EARLIER = timedelta(minutes=5)
 class Ground:
     """A folder with a store, keys and a configuration, as one installation has them."""
 
-    def __init__(self, directory: Path, store_url: str | None = None, sandbox_url: str = "http://127.0.0.1:1") -> None:
-        self.directory = directory
+    def __init__(
+        self,
+        directory: Path,
+        store_url: str | None = None,
+        sandbox_url: str = "http://127.0.0.1:1",
+        line_rate: float = 10_000,
+    ) -> None:
+        self.directory, self._line_rate = directory, line_rate
         directory.mkdir(parents=True, exist_ok=True)
         self.store_url = store_url or f"sqlite:///{directory / 'rapport.sqlite3'}"
         self.keys = KeyRing(master := os.urandom(32), pepper := os.urandom(32))
@@ -54,6 +64,7 @@ class Ground:
         self._environment = {
             **{ref.removeprefix("env:"): value for ref, value in SANDBOX_SECRETS.items()},
             "ATS": ATS_SECRET,
+            "ACCESS": ACCESS,
             "RAPPORT_KEYS__MASTER": base64.b64encode(master).decode(),
             "RAPPORT_KEYS__PEPPER": base64.b64encode(pepper).decode(),
             "RAPPORT_CONFIG": str(directory / "topology.json"),
@@ -69,18 +80,13 @@ class Ground:
     @contextmanager
     def gateway(self, core: int | None = None) -> Iterator["Receiver"]:
         """The gateway's process, started as in production."""
-        environment = self._environment | {
-            "RAPPORT_GATEWAY__WEBHOOK_PORT": str(self.webhook_port),
-            "RAPPORT_GATEWAY__REST_PORT": str(self.rest_port),
-            "RAPPORT_METRICS__BIND": self.metrics,
-        }
-        words = ["starter.cli", "gateway"]
-        with python("gateway", words, "gateway_ready", self.directory, environment=environment, core=core) as process:
+        environment, words = self.gateway_environment, GATEWAY
+        with python("gateway", words, GATEWAY_READY, self.directory, environment=environment, core=core) as process:
             yield Receiver(process, self.webhook_port, self.metrics)
 
     def find_providers(self, sandbox_url: str) -> None:
         """Let every process that is started from now on find the providers there."""
-        self.topology = topology(sandbox_url)
+        self.topology = topology(sandbox_url, self._line_rate)
         (self.directory / "topology.json").write_text(self.topology.model_dump_json(exclude_defaults=True))
 
     def tell_temporal(self, address: str) -> None:
@@ -88,12 +94,25 @@ class Ground:
         self._environment["TEMPORAL_ADDRESS"] = address
 
     @contextmanager
-    def worker(self, core: int | None = None) -> Iterator[Process]:
-        """The worker's process, started as in production."""
-        environment = self._environment | {"RAPPORT_WORKER__LEASE": "5s"}
-        words = ["starter.cli", "worker"]
-        with python("worker", words, "worker_ready", self.directory, environment=environment, core=core) as process:
+    def worker(self, core: int | None = None, **told: str) -> Iterator[Process]:
+        """The worker's process, started as in production. ``told`` is more of its environment."""
+        environment, words = self.worker_environment | told, WORKER
+        with python("worker", words, WORKER_READY, self.directory, environment=environment, core=core) as process:
             yield process
+
+    @property
+    def gateway_environment(self) -> dict[str, str]:
+        """What the gateway is told."""
+        return self._environment | {
+            "RAPPORT_GATEWAY__WEBHOOK_PORT": str(self.webhook_port),
+            "RAPPORT_GATEWAY__REST_PORT": str(self.rest_port),
+            "RAPPORT_METRICS__BIND": self.metrics,
+        }
+
+    @property
+    def worker_environment(self) -> dict[str, str]:
+        """What the worker is told."""
+        return self._environment | {"RAPPORT_WORKER__LEASE": "5s"}
 
     @property
     def environment(self) -> dict[str, str]:
@@ -111,13 +130,14 @@ class Ground:
         return await connect(plugin(data_converter(KeyedCodec(stores.data_keys, self.keys))), address=temporal)
 
 
-def topology(sandbox_url: str) -> Topology:
-    """One tenant who hears of outcomes, one Recrubo account, one line."""
+def topology(sandbox_url: str, line_rate: float = 10_000) -> Topology:
+    """One tenant who hears of outcomes, one Recrubo account, one line, one who may ask by REST."""
     return Topology.model_validate(
         {
             "tenants": [{"slug": TENANT, "ats": {"url": f"{sandbox_url}/ats/{TENANT}", "secret": "env:ATS"}}],
             "accounts": [_RECRUBO.topology_account(sandbox_url)],
-            "lines": [_RECRUBO.topology_line()],
+            "lines": [_RECRUBO.topology_line() | {"rate": line_rate}],
+            "tokens": [{"name": "ats", "tenant": TENANT, "token": "env:ACCESS", "roles": ["read", "operate"]}],
         }
     )
 

@@ -5,17 +5,19 @@ import json
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.request import urlopen
 
 from bench.load import Answers, Wanted
-from tests.processes import Process, started
+from tests.processes import Process, ProcessFailed, started
 
 ROOT = Path(__file__).resolve().parent.parent
 READY_SECONDS = 60.0
+_GLANCE = 0.01
 
 
 def cores() -> tuple[int, int]:
@@ -35,12 +37,40 @@ def python(
     core: int | None = None,
 ) -> Iterator[Process]:
     """Run ``python -m WORDS`` while the block lasts, from the moment that its log says ``ready``."""
-    directory.mkdir(parents=True, exist_ok=True)
-    log = directory / f"{name}.log"
-    command = [*_pinned(core), sys.executable, "-m", *words]
-    with started(name, command, log, {**base_environment(), **(environment or {})}, cwd=ROOT) as process:
-        process.wait_until(lambda: ready in log.read_text(errors="replace"), "it was ready", READY_SECONDS)
+    with begun(name, words, directory, environment=environment, core=core) as process:
+        process.wait_until(lambda: has_said(process, ready), "it was ready", READY_SECONDS)
         yield process
+
+
+@contextmanager
+def begun(
+    name: str,
+    words: Sequence[str],
+    directory: Path,
+    *,
+    environment: Mapping[str, str] | None = None,
+    core: int | None = None,
+) -> Iterator[Process]:
+    """The same from the moment that it begins."""
+    directory.mkdir(parents=True, exist_ok=True)
+    command = [*_pinned(core), sys.executable, "-m", *words]
+    log = directory / f"{name}.log"
+    with started(name, command, log, {**base_environment(), **(environment or {})}, cwd=ROOT) as process:
+        yield process
+
+
+async def until_said(process: Process, word: str) -> None:
+    """Return once a process has written this word. Raises ``ProcessFailed`` when it ends or takes too long."""
+    deadline = time.monotonic() + READY_SECONDS
+    while not has_said(process, word):
+        if process.child.poll() is not None or time.monotonic() > deadline:
+            raise ProcessFailed(f"{process.name} never said {word}:\n{process.output()}")
+        await asyncio.sleep(_GLANCE)
+
+
+def has_said(process: Process, word: str) -> bool:
+    """Whether a process has written this word by now."""
+    return word in process.log.read_text(errors="replace")
 
 
 def base_environment() -> dict[str, str]:
@@ -58,6 +88,23 @@ def on_core(core: int) -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, before)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a process holds, in MiB."""
+
+    resident: float
+    proportional: float
+    """Where several processes share a page each has its part of it."""
+
+
+def memory(pid: int) -> Memory:
+    """What a process holds now."""
+    told = dict(
+        line.split(":", 1) for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines() if "kB" in line
+    )
+    return Memory(*(int(told[name].split()[0]) / 1024 for name in ("Rss", "Pss")))
 
 
 def cpu_seconds(pid: int) -> float:

@@ -44,12 +44,10 @@ def as_json(reports: Sequence[Report], machine: Machine, *, quick: bool) -> str:
     )
 
 
-def write(text: str, folder: Path) -> Path:
-    """Keep a run's JSON under the instant at which it ended."""
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
+def write(text: str, file: Path) -> None:
+    """Keep a run's JSON."""
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text + "\n")
-    return file
 
 
 def _rows(grid: Grid, figure: Figure) -> None:
@@ -65,10 +63,11 @@ def _rows(grid: Grid, figure: Figure) -> None:
 
 
 def _numbers(spread: Spread, unit: str) -> tuple[str, str, str]:
-    return (_number(spread.minimum, unit), _number(spread.median, unit), _number(spread.maximum, unit))
+    return (number(spread.minimum, unit), number(spread.median, unit), number(spread.maximum, unit))
 
 
-def _number(value: float, unit: str) -> str:
+def number(value: float, unit: str) -> str:
+    """With as many digits as it has a meaning for."""
     digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
     return f"{value:,.{digits}f} {unit}".rstrip()
 

@@ -34,25 +34,29 @@ from workflows import search_attributes
 SEARCH_ATTRIBUTES = search_attributes.ALL
 REPLY_SECONDS = 5.0
 """From the message to the candidate's reaction: longer than mere statuses linger, as every person's is."""
-_RECRUBO = SIDES["recrubo"]
-_TOKEN = SANDBOX_SECRETS["env:RECRUBO_TOKEN"]
+RECRUBO = SIDES["recrubo"]
+TOKEN = SANDBOX_SECRETS["env:RECRUBO_TOKEN"]
 _LIFE_SECONDS = 120.0
 
 
 @asynccontextmanager
 async def recrubo(webhook_port: int, reply_seconds: float = REPLY_SECONDS) -> AsyncIterator[str]:
     """A simulated Recrubo that tells this port; yields its address."""
-    account = _RECRUBO.account(f"http://127.0.0.1:{webhook_port}{PATH}")
+    async with running(provider(webhook_port, reply_seconds)) as url:
+        yield url
+
+
+def provider(webhook_port: int, reply_seconds: float, tells_after: float | None = None) -> SandboxSettings:
+    """A Recrubo that tells this port of everything; with ``tells_after`` so many seconds later than it usually does."""
+    account = RECRUBO.account(f"http://127.0.0.1:{webhook_port}{PATH}")
     if not isinstance(account, RecruboAccount):
         raise TypeError("Recrubo's side has an account of another provider")
-    quick = account.model_copy(update={"start_delay": 0.1, "delivery_delay": 0.2})
-    settings = SandboxSettings(
-        accounts=Accounts(recrubo=(quick,)),
+    delays = {"start_delay": tells_after or 0.1, "delivery_delay": tells_after or 0.2}
+    return SandboxSettings(
+        accounts=Accounts(recrubo=(account.model_copy(update=delays),)),
         personas=PersonaSettings(delay=reply_seconds),
         ats={TENANT: SecretStr(ATS_SECRET)},
     )
-    async with running(settings) as url:
-        yield url
 
 
 async def our_life(directory: Path, temporal: str) -> list[Event]:
@@ -86,11 +90,11 @@ async def samples_life(directory: Path, temporal: str) -> list[Event]:
     async with AsyncExitStack() as stack:
         receiver = stack.enter_context(samples_receiver(directory, temporal))
         url = await stack.enter_async_context(recrubo(receiver.port))
-        base, ats = f"{url}{_RECRUBO.path}", f"{url}/ats/{TENANT}"
-        words = ["bench.samples_style.worker", temporal, base, _TOKEN, ats, ATS_SECRET]
+        base, ats = f"{url}{RECRUBO.path}", f"{url}/ats/{TENANT}"
+        words = ["bench.samples_style.worker", temporal, base, TOKEN, ats, ATS_SECRET]
         stack.enter_context(python("samples-worker", words, samples_worker.READY, directory))
         client = await Client.connect(temporal, data_converter=pydantic_data_converter)
-        calls = Calls(base, _TOKEN, ats, ATS_SECRET)
+        calls = Calls(base, TOKEN, ats, ATS_SECRET)
         stack.push_async_callback(calls.close)
         thread_id = await calls.open_thread("31612345601")
         candidacy = Candidacy(
@@ -116,9 +120,9 @@ def request(reference: str, phone: str) -> EngagementRequest:
     return EngagementRequest(
         tenant=TENANT,
         reference=reference,
-        line=_RECRUBO.line,
+        line=RECRUBO.line,
         candidate=Candidate(phone=phone, variables={"first_name": "Ada"}, consent=consent),
-        plan=_RECRUBO.plan(follow_ups=()),
+        plan=RECRUBO.plan(follow_ups=()),
     )
 
 

@@ -33,8 +33,14 @@ class AuditLineConverter(EncodingPayloadConverter):
 
 
 class RapportPayloadConverter(PydanticPayloadConverter):
-    """Pydantic's converter, asked after the one for audit lines."""
+    """Pydantic's converter, asked after the one for audit lines.
+
+    The SDK makes one for each workflow run and several for each task. They share what they are made of: it holds
+    nothing but what pydantic worked out about types, which is then done once a process and not once a run.
+    """
 
     def __init__(self) -> None:
-        super().__init__()
-        self._set_converters(AuditLineConverter(), *self.converters.values())
+        self._set_converters(*_CONVERTERS)
+
+
+_CONVERTERS: Final = (AuditLineConverter(), *PydanticPayloadConverter().converters.values())

@@ -18,11 +18,12 @@ from temporalio.envconfig import ClientConnectConfig
 from temporalio.plugin import SimplePlugin
 from temporalio.runtime import Runtime
 from temporalio.service import RetryConfig, RPCError, RPCStatusCode
-from temporalio.worker import ReplayerConfig, WorkflowRunner
+from temporalio.worker import ReplayerConfig, WorkerConfig, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from domain.errors import SetupError
 from runtime.payloads import RapportPayloadConverter
+from runtime.workflow_sandbox import WorkflowSandbox
 
 PASSED_THROUGH = {
     "tzdata": "the rules of time zones: packages that hold data and no code",
@@ -76,6 +77,12 @@ class RapportPlugin(SimplePlugin):
         config["header_codec_behavior"] = HeaderCodecBehavior.CODEC
         return config
 
+    def configure_worker(self, config: WorkerConfig) -> WorkerConfig:
+        """Let a worker walk through the payloads of a task one by one: nothing of ours is fetched from elsewhere."""
+        config = super().configure_worker(config)
+        config["max_workflow_task_external_storage_concurrency"] = 1
+        return config
+
     def configure_replayer(self, config: ReplayerConfig) -> ReplayerConfig:
         """Make a replayer read what the client wrote."""
         config = super().configure_replayer(config)
@@ -98,7 +105,7 @@ def plugin(converter: DataConverter, *, strict_imports: bool = False) -> Rapport
             restrictions = restrictions.with_import_notification_policy(
                 policy.WARN_ON_DYNAMIC_IMPORT | policy.RAISE_ON_UNINTENTIONAL_PASSTHROUGH
             )
-        return dataclasses.replace(existing, restrictions=restrictions)
+        return WorkflowSandbox(restrictions, existing.runner_class)
 
     return RapportPlugin("rapport", data_converter=converter, workflow_runner=sandboxed)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from bench.lives.drive import Place, Running
 from bench.lives.others import environment, python, start_at, version_of
-from bench.lives.postgres import running_postgres
+from bench.lives.postgres import postgres_version, running_postgres
 from tests.processes import listens, started
 
 
@@ -24,7 +24,7 @@ class DbosSide:
 
     def versions(self) -> Mapping[str, str]:
         """Of what it is made."""
-        return {"dbos": version_of("dbos")}
+        return {"dbos": version_of("dbos"), "postgres": postgres_version()}
 
     @contextmanager
     def running(self, place: Place) -> Iterator[Running]:

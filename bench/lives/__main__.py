@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.dbos_side.side import DbosSide
-from bench.lives.drive import REPLY_AFTER_S, Lives, Side, drive
+from bench.lives.drive import REPLY_AFTER_S, Lives, Side, drive, present
 from bench.lives.samples import SamplesSide
 from bench.machine import this_machine
 from bench.rapport_side.side import Engine, RapportSide
@@ -25,9 +25,9 @@ SIDES: Mapping[str, Callable[[bool], Side]] = {
     "samples": lambda flushes: SamplesSide(on_postgres=True, flushes=flushes),
     "samples-memory": lambda flushes: SamplesSide(on_postgres=False, flushes=flushes),
     "dbos": DbosSide,
-    "restate": lambda _: RestateSide(),
+    "restate": RestateSide,
 }
-"""By the name on the command line; told whether PostgreSQL flushes its commits."""
+"""By the name on the command line; told whether commits are on the disk before they count."""
 
 _COLUMNS: Mapping[str, Callable[[Lives], float]] = {
     "per second": lambda one: one.per_second,
@@ -51,7 +51,7 @@ def _asked(arguments: Sequence[str] | None) -> argparse.Namespace:
     words.add_argument("--at-once", type=int, default=100)
     words.add_argument("--reply-after", type=float, default=REPLY_AFTER_S, help="seconds until a candidate answers")
     words.add_argument("--rounds", type=int, default=3)
-    words.add_argument("--no-flush", action="store_true", help="PostgreSQL does not wait for the disk (fsync=off)")
+    words.add_argument("--no-flush", action="store_true", help="neither PostgreSQL nor Restate waits for the disk")
     words.add_argument("--repeat-webhooks", action="store_true", help="statuses and ends are delivered twice")
     words.add_argument("--json", type=Path, default=None, help="write everything to this file too")
     return words.parse_args(arguments)
@@ -60,7 +60,9 @@ def _asked(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure by the command line."""
     asked = _asked(arguments)
-    sides = [SIDES[name](not asked.no_flush) for name in asked.sides]
+    sides, missing = present([SIDES[name](not asked.no_flush) for name in asked.sides])
+    for line in missing:
+        sys.stderr.write(f"  {line}\n")
     machine, seen = this_machine(), {side.name: list[Lives]() for side in sides}
     for number in range(asked.rounds):
         first = number % len(sides)
@@ -83,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "engagements": asked.engagements,
             "at_once": asked.at_once,
             "reply_after_s": asked.reply_after,
-            "postgres_flushes": not asked.no_flush,
+            "flushes": not asked.no_flush,
             "webhooks_repeated": asked.repeat_webhooks,
             "rounds": {name: [one.dict() for one in lives] for name, lives in seen.items()},
         }

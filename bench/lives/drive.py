@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +27,9 @@ SETTLE_S = 1.0
 """After the last outcome, for work that nobody waits for; its processor time counts."""
 IDLE_S = 2.0
 """After that, to see what a side uses while nothing happens."""
+COMPLAINT = 2000
+"""How much of a line of a log is shown when a run fails; tracebacks are long."""
+_INFORMS = re.compile(r'"level": ?"info"|\[info ')
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,10 @@ class Running:
     engine: Mapping[str, int]
 
 
+class SideMissing(Exception):
+    """What a side is made of is not on this machine; the text says in one line how to get it."""
+
+
 class Side(Protocol):
     """One way to build it."""
 
@@ -62,12 +70,25 @@ class Side(Protocol):
         ...
 
     def versions(self) -> Mapping[str, str]:
-        """Of what it is made."""
+        """Of what it is made. Raises ``SideMissing``."""
         ...
 
     def running(self, place: Place) -> AbstractContextManager[Running]:
         """Start its processes, wait until they are ready, and stop them by pid."""
         ...
+
+
+def present(sides: Sequence[Side]) -> tuple[list[Side], list[str]]:
+    """The sides whose programs are all here, and one line for each other side: what is missing, what gets it."""
+    found, missing = [], []
+    for side in sides:
+        try:
+            side.versions()
+        except SideMissing as reason:
+            missing.append(f"{side.name} is left out: {reason}")
+        else:
+            found.append(side)
+    return found, missing
 
 
 @dataclass(frozen=True)
@@ -132,13 +153,25 @@ def drive(
                 simulator.repeat_webhooks()
             place = Place(simulator.recrubo, recruiter.url, webhook_port, directory)
             with side.running(place) as running:
-                measured = asyncio.run(_measure(running, recruiter, engagements, at_once, simulator.pid))
+                try:
+                    measured = asyncio.run(_measure(running, recruiter, engagements, at_once, simulator.pid))
+                except LifeLost as lost:
+                    raise LifeLost(f"{lost}\n{complaints(directory)}") from lost
                 total = engagements + WARM_UP
                 simulator.judge(total)
                 calls = {name: round(many / total, 3) for name, many in simulator.calls().items()}
                 webhooks = sum(simulator.webhooks().values()) / total
         _judge(recruiter, total)
         return _lives(side, (engagements, at_once), measured, calls, webhooks)
+
+
+def complaints(directory: Path) -> str:
+    """The last lines of each log of a run that are more than information; the logs go when the run ends."""
+    told = []
+    for log in sorted(directory.glob("*.log")):
+        lines = [line for line in log.read_text(errors="replace").splitlines() if not _INFORMS.search(line)]
+        told += [f"{log.stem}: {line[:COMPLAINT]}" for line in lines[-3:]]
+    return "\n".join(told)
 
 
 def has_said(process: Process, word: str) -> bool:

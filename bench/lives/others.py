@@ -6,28 +6,24 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from bench.lives.drive import Place
+from bench.lives.drive import Place, SideMissing
 from bench.lives.recrubo import order_of
 from bench.lives.recruiter import StartCall
 from bench.lives.simulator import ATS_SECRET, FLOW, HOOK_SECRET, INVITATION, REMINDER, ROOT, TOKEN
 from tests.processes import bare_environment
 
 ACCESS = "access-token-of-the-benchmark"
-ENVIRONMENT = Path(os.environ.get("RAPPORT_BENCH_OTHERS", ROOT / ".rapport" / "bench"))
+ENVIRONMENT = Path(os.environ.get("RAPPORT_BENCH_OTHERS") or ROOT / ".rapport" / "bench").absolute()
 """Where ``make bench-others`` puts what only the other sides need."""
 
 
-class OtherMissing(Exception):
-    """What a side is made of is not installed; the text says how to get it."""
-
-
 def python() -> Path:
-    """The interpreter that has the other sides' packages. Raises ``OtherMissing``."""
+    """The interpreter that has the other sides' packages. Raises ``SideMissing``."""
     return _there(ENVIRONMENT / "bin" / "python")
 
 
 def program(name: str) -> Path:
-    """A program that npm installed. Raises ``OtherMissing``."""
+    """A program that npm installed. Raises ``SideMissing``."""
     return _there(ENVIRONMENT / "node_modules" / name)
 
 
@@ -61,5 +57,5 @@ def start_at(port: int, reference: str, phone: str) -> StartCall:
 
 def _there(path: Path) -> Path:
     if shutil.which(path) is None:
-        raise OtherMissing(f"{path} is not there: make bench-others installs what the other sides are made of")
+        raise SideMissing(f"there is no {path.name} in {ENVIRONMENT}; make bench-others installs it")
     return path

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,9 @@ from pathlib import Path
 
 import psycopg
 
+from bench.lives.drive import SideMissing
 from tests.processes import Process, bare_environment, completed, free_ports, started
+from tests.temporal_cluster import TemporalMissing, temporal_binaries
 
 USER = "postgres"
 
@@ -32,6 +35,29 @@ class Postgres:
         """Make an empty database."""
         with psycopg.connect(self.url(), autocommit=True) as admin:
             admin.execute(f'CREATE DATABASE "{database}"')
+
+
+def postgres_version() -> str:
+    """Of the server that would be started. Raises ``SideMissing``."""
+    words = [str(_binaries() / "postgres"), "--version"]
+    said = subprocess.run(words, capture_output=True, text=True, check=True, env=bare_environment()).stdout
+    return said.removeprefix("postgres (PostgreSQL) ").strip()
+
+
+def server_versions() -> dict[str, str]:
+    """Of Temporal's server and of the PostgreSQL under it. Raises ``SideMissing``."""
+    return {"temporal-server": temporal_version(), "postgres": postgres_version()}
+
+
+def temporal_version() -> str:
+    """Of the Temporal server that would be started on it. Raises ``SideMissing``."""
+    try:
+        server = temporal_binaries().server
+    except TemporalMissing as missing:
+        raise SideMissing(f"{missing} (make temporal-server)") from missing
+    words = [str(server), "--version"]
+    said = subprocess.run(words, capture_output=True, text=True, check=True, env=bare_environment()).stdout
+    return said.split()[-1]
 
 
 @contextmanager
@@ -96,5 +122,7 @@ def _version_when_ready(process: Process, port: int) -> str:
 def _binaries() -> Path:
     if found := shutil.which("initdb"):
         return Path(found).resolve().parent
-    debian = Path("/usr/lib/postgresql").glob("*/bin/initdb")
+    debian = list(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not debian:
+        raise SideMissing("there is no PostgreSQL server; apt install postgresql, or put its initdb on the PATH")
     return max(debian, key=lambda path: int(path.parts[-3])).parent

@@ -13,8 +13,10 @@ import uvicorn
 from standardwebhooks import Webhook
 from starlette.types import Receive, Scope, Send
 
-LONGEST_S = 120.0
+LONGEST_S = 300.0
 """An engagement that takes longer is lost, and so is the run."""
+AGAIN_S = 1.0
+"""Until a side that could not take an engagement is asked again; it is part of the engagement's time."""
 
 
 class LifeLost(Exception):
@@ -68,7 +70,7 @@ class Recruiter:
         """One engagement from the request to its outcome, in seconds. Raises ``LifeLost``."""
         heard = self._heard.setdefault(reference, asyncio.get_running_loop().create_future())
         began = time.perf_counter()
-        answer = await http.post(call.url, json=call.body, headers=dict(call.headers))
+        answer = await _ask(http, call, began + LONGEST_S)
         if answer.status_code not in (200, 201, 202):
             raise LifeLost(f"{reference} was refused: {answer.status_code} {answer.text[:500]}")
         try:
@@ -100,6 +102,15 @@ class Recruiter:
         heard = self._heard.get(reference)
         if heard is not None and not heard.done():
             heard.set_result(time.perf_counter())
+
+
+async def _ask(http: httpx.AsyncClient, call: StartCall, until: float) -> httpx.Response:
+    """Ask again while a side says that it cannot now: that is harmless on every side."""
+    while True:
+        answer = await http.post(call.url, json=call.body, headers=dict(call.headers))
+        if answer.status_code != 503 or time.perf_counter() > until:
+            return answer
+        await asyncio.sleep(AGAIN_S)
 
 
 class _Quiet(uvicorn.Server):

@@ -18,7 +18,7 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
 from bench.lives.drive import Place, Running, has_said
-from bench.lives.postgres import running_postgres
+from bench.lives.postgres import running_postgres, server_versions
 from bench.lives.recrubo import order_of
 from bench.lives.recruiter import StartCall
 from bench.lives.simulator import ATS_SECRET, FLOW, HOOK_SECRET, INVITATION, REMINDER, ROOT, TOKEN
@@ -48,7 +48,7 @@ class SamplesSide:
 
     def versions(self) -> Mapping[str, str]:
         """Of what it is made."""
-        return {"temporalio": version("temporalio")}
+        return {"temporalio": version("temporalio")} | (server_versions() if self.on_postgres else {})
 
     @contextmanager
     def running(self, place: Place) -> Iterator[Running]:

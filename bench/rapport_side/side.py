@@ -13,7 +13,7 @@ from functools import partial
 from importlib.metadata import version
 
 from bench.lives.drive import Place, Running, has_said
-from bench.lives.postgres import Postgres, running_postgres
+from bench.lives.postgres import Postgres, running_postgres, server_versions
 from bench.lives.recruiter import StartCall
 from bench.lives.simulator import ATS_SECRET, FLOW, HOOK_SECRET, INVITATION, REMINDER, ROOT, TOKEN
 from runtime.dev_server import DevServer
@@ -54,7 +54,8 @@ class RapportSide:
 
     def versions(self) -> Mapping[str, str]:
         """Of what it is made."""
-        return {"temporalio": version("temporalio")}
+        on_postgres = self.engine is Engine.POSTGRES
+        return {"temporalio": version("temporalio")} | (server_versions() if on_postgres else {})
 
     @contextmanager
     def running(self, place: Place) -> Iterator[Running]:

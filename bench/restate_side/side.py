@@ -18,8 +18,11 @@ _MACHINES = {"x86_64": "x64", "aarch64": "arm64"}
 
 @dataclass(frozen=True)
 class RestateSide:
-    """Its server as it comes: everything is flushed before it counts, in batches."""
+    """Its server as it comes, one node. ``flushes``: its log has every batch on the disk before it counts, as comes
+    by itself.
+    """
 
+    flushes: bool = True
     webhook_path: str = "/webhooks"
 
     @property
@@ -40,7 +43,7 @@ class RestateSide:
             # Killed at the end: asked to end, it takes a minute, and what it kept is thrown away.
             server = stack.enter_context(
                 started("restate", [_server(), "--no-logo"], place.directory / "restate.log",
-                        _server_settings(place, ingress, admin, node), cwd=place.directory, sign=signal.SIGKILL)
+                        self._settings(place, ingress, admin, node), cwd=place.directory, sign=signal.SIGKILL)
             )  # fmt: skip
             begun = {
                 "handlers": _begin(stack, place, "handlers", handlers, {}),
@@ -56,6 +59,22 @@ class RestateSide:
                 engine={"restate": server.child.pid},
             )
 
+    def _settings(self, place: Place, ingress: int, admin: int, node: int) -> dict[str, str]:
+        return {
+            **bare_environment(),
+            "RESTATE_BASE_DIR": str(place.directory / "restate-data"),
+            "RESTATE_LISTEN_MODE": "tcp",
+            "RESTATE_NODE_NAME": "bench",
+            "RESTATE_BIND_ADDRESS": f"127.0.0.1:{node}",
+            "RESTATE_ADVERTISED_ADDRESS": f"http://127.0.0.1:{node}/",
+            "RESTATE_INGRESS__BIND_ADDRESS": f"127.0.0.1:{ingress}",
+            "RESTATE_ADMIN__BIND_ADDRESS": f"127.0.0.1:{admin}",
+            # what it does by itself too (restate-server --dump-config), written down because a comparison hangs on it
+            "RESTATE_LOG_SERVER__ROCKSDB_DISABLE_WAL_FSYNC": "false" if self.flushes else "true",
+            "RESTATE_DISABLE_TELEMETRY": "true",
+            "RESTATE_LOG_FILTER": "warn",
+        }
+
 
 def _begin(stack: ExitStack, place: Place, part: str, port: int, more: Mapping[str, str]) -> Process:
     command = [str(python()), "-m", "bench.restate_side.service", part, str(port)]
@@ -66,21 +85,6 @@ def _begin(stack: ExitStack, place: Place, part: str, port: int, more: Mapping[s
     )
     process.wait_until(lambda: listens(port), "it listens", 60)
     return process
-
-
-def _server_settings(place: Place, ingress: int, admin: int, node: int) -> dict[str, str]:
-    return {
-        **bare_environment(),
-        "RESTATE_BASE_DIR": str(place.directory / "restate-data"),
-        "RESTATE_LISTEN_MODE": "tcp",
-        "RESTATE_NODE_NAME": "bench",
-        "RESTATE_BIND_ADDRESS": f"127.0.0.1:{node}",
-        "RESTATE_ADVERTISED_ADDRESS": f"http://127.0.0.1:{node}/",
-        "RESTATE_INGRESS__BIND_ADDRESS": f"127.0.0.1:{ingress}",
-        "RESTATE_ADMIN__BIND_ADDRESS": f"127.0.0.1:{admin}",
-        "RESTATE_DISABLE_TELEMETRY": "true",
-        "RESTATE_LOG_FILTER": "warn",
-    }
 
 
 def _is_healthy(admin: int) -> bool:

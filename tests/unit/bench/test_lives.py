@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,13 +15,15 @@ import pytest
 from standardwebhooks import Webhook
 
 from bench.depth import QUICK
-from bench.figures import Verdict
-from bench.lives import comparing
+from bench.figures import Report, Verdict
+from bench.lives import comparing, others
+from bench.lives import recruiter as recruiter_module
 from bench.lives.cpu import cpu_seconds
-from bench.lives.drive import Lives
+from bench.lives.drive import Lives, Side, complaints, present
 from bench.lives.recrubo import read_webhook
 from bench.lives.recruiter import LifeLost, Recruiter, StartCall, percentile, phone
 from bench.lives.simulator import ATS_SECRET
+from bench.rapport_side.side import RapportSide
 from sandbox.personas import SUFFIXES
 from tests.processes import free_ports
 
@@ -99,6 +102,16 @@ async def test_an_outcome_counts_when_it_is_signed() -> None:
     assert (answer.status_code, recruiter.outcomes, recruiter.refused) == (204, {"life-1": ["completed"]}, 1)
 
 
+async def test_a_side_that_cannot_now_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recruiter_module, "AGAIN_S", 0.0)
+    answers = [503, 503, 409]
+    door = httpx.MockTransport(lambda _: httpx.Response(answers.pop(0)))
+    async with httpx.AsyncClient(transport=door) as http:
+        with pytest.raises(LifeLost, match="life-1 was refused: 409"):
+            await Recruiter(ATS_SECRET, 1).live(http, "life-1", StartCall("http://side/", {}, {}))
+    assert answers == []
+
+
 async def test_a_refused_engagement_ends_the_run() -> None:
     (port,) = free_ports(1)
     recruiter = Recruiter(ATS_SECRET, port)
@@ -108,15 +121,57 @@ async def test_a_refused_engagement_ends_the_run() -> None:
 
 
 def test_the_goal_is_missed_by_a_side_that_is_slower(monkeypatch: pytest.MonkeyPatch) -> None:
-    quick = replace(SAMPLE, per_second=20, cpu_by_process_ms={"worker": 5})
-    sides = (comparing.OURS, comparing.OURS_MEMORY, comparing.SAMPLES, comparing.SAMPLES_MEMORY)
-    monkeypatch.setattr(comparing, "drive", lambda side, *_, **__: SAMPLE if side in sides[:2] else quick)
-    monkeypatch.setattr(comparing, "other_sides", lambda: ([], ["DBOS was left out"]))
-    report = asyncio.run(comparing.run(QUICK, Path(), lambda _: None))
-    by_worker, _, _, _ = report.figures
-    assert by_worker.rounds == (0.25, 0.25)
+    report, told = compared(monkeypatch, missing=())
+    by_worker = report.figures[0]
+    ahead = [figure for figure in report.figures if figure.goal is comparing.AHEAD]
+    assert by_worker.rounds == (0.25,)
+    assert [figure.rounds for figure in ahead] == [(0.5,), (0.5,)]
+    assert {figure.verdict for figure in (by_worker, *ahead)} == {Verdict.MISSED}
+    assert told == []
+
+
+def test_a_side_whose_programs_are_missing_is_left_out_and_one_line_says_what_gets_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    report, told = compared(monkeypatch, missing=comparing.OTHERS)
+    sides = {figure.other.name for figure in report.figures if figure.other is not None}
+    assert sides == {side.name for side in comparing.SAMPLES}
+    assert told == [f"{side.name} is left out: make bench-others installs it" for side in comparing.OTHERS]
+    assert set(told) <= set(report.conditions)
+
+
+def test_without_a_server_for_postgresql_the_rest_is_still_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_postgres = (comparing.OURS, comparing.SAMPLES_POSTGRES, comparing.OTHERS[0])
+    report, _ = compared(monkeypatch, missing=on_postgres)
+    assert {figure.ours.name for figure in report.figures} == {comparing.OURS_MEMORY.name}
     assert report.verdict is Verdict.MISSED
-    assert "DBOS was left out" in report.conditions
+
+
+def test_programs_that_are_not_installed_are_missed_before_anything_starts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(others, "ENVIRONMENT", tmp_path)
+    found, missing = present([comparing.OURS_MEMORY, *comparing.OTHERS])
+    assert found == [comparing.OURS_MEMORY]
+    assert [line.rpartition("; ")[2] for line in missing] == ["make bench-others installs it"] * 2
+
+
+def test_a_run_that_fails_shows_what_its_processes_complained_of(tmp_path: Path) -> None:
+    (tmp_path / "gateway.log").write_text('{"level": "info", "event": "fine"}\n{"level": "error", "event": "broken"}\n')
+    (tmp_path / "topology.json").write_text("{}")
+    assert complaints(tmp_path) == 'gateway: {"level": "error", "event": "broken"}'
+
+
+def compared(monkeypatch: pytest.MonkeyPatch, missing: Sequence[Side]) -> tuple[Report, list[str]]:
+    """What the bench reports when every side but ours is twice as quick, and what it told meanwhile."""
+    quick = replace(SAMPLE, per_second=20, cpu_by_process_ms={"worker": 5})
+    monkeypatch.setattr(comparing, "drive", lambda side, *_, **__: SAMPLE if isinstance(side, RapportSide) else quick)
+    lines = [f"{side.name} is left out: make bench-others installs it" for side in missing]
+    found = [side for side in comparing.SIDES if side not in missing]
+    monkeypatch.setattr(comparing, "present", lambda _: (found, lines))
+    told: list[str] = []
+    report = asyncio.run(comparing.run(QUICK, Path(), told.append))
+    return report, [line for line in told if not line.startswith("round ")]
 
 
 def signed(body: str) -> dict[str, str]:
