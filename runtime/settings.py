@@ -76,8 +76,6 @@ class GatewaySettings(_Section):
     webhook_port: Port = 8080
     rest_host: Host = "127.0.0.1"
     rest_port: Port = 8081
-    public_url: Url | None = None
-    """How providers reach the webhook listener, for links that we hand out."""
 
 
 class WorkerSettings(_Section):

@@ -69,7 +69,7 @@ async def test_many_wait_at_one_gate_that_looks_for_all_of_them(stage: Stage) ->
     await stage.calendar.pass_time(60 * MINUTE, [p.handle for p in plays])
     looked = (await plays[0].gate()).looks
     assert stage.provider.requests.count("read_template") == 1 + looked
-    assert looked <= 12, "twice as long each time, up to ten minutes"
+    assert looked <= 12, "twice as long each time"
     assert stage.provider.effects == []
 
 

@@ -49,7 +49,7 @@ def test_every_mistake_is_told_at_once_and_no_value(monkeypatch: pytest.MonkeyPa
         "RAPPORT_STORE__URL": "mysql://hunter2",
         "RAPPORT_WORKER__GRACEFUL_SHUTDOWN": "hunter2-time",
         "RAPPORT_LOG__FORMAT": "hunter2-format",
-        "RAPPORT_GATEWAY__PUBLIC_URL": "https://hunter2:hunter2@example.org",
+        "RAPPORT_CODEC__OIDC_ISSUER": "https://hunter2:hunter2@example.org",
         "RAPPORT_KEYS__MASTRE": "hunter2-key",
         "RAPPORT_CODECS__PORT": "hunter2-codec",
         "RAPPORT_CONFG": "hunter2-config",
