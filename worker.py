@@ -60,7 +60,9 @@ class Workers:
         self._sends = SendActivities(accounts, stores.ledger, holds, caps=caps)
         self._lookups = LookupActivities(accounts, stores.ledger, stores.contacts, templates, known, holds)
         waiting = TemporalWaiting(client)
-        self._records = RecordActivities(stores.contacts, stores.ledger, stores.registry, ats, stores.letters, waiting)
+        self._records = RecordActivities(
+            stores.contacts, stores.ledger, stores.registry, ats, stores.letters, waiting, templates
+        )
         self._gates = GateActivities(TemporalGates(client), holds, templates)
         self._templates = TemplateActivities(accounts, templates, known, stores.submissions, holds)
 

@@ -10,9 +10,11 @@ from temporalio import activity
 
 from activities.failures import application_error
 from activities.gates import marked
+from activities.known_templates import TEMPLATE_FRESH, known_template
 from activities.scopes import Reach, ScopeHolds, logical_now
 from domain import names
 from domain.calls import (
+    CheckedRun,
     ConversationEnded,
     EndConversation,
     LearnedAliases,
@@ -28,7 +30,6 @@ from domain.gates import TemplateLook
 from domain.ids import template_scope
 from domain.ports import Accounts, ContactPolicy, HoldRows, SendLedger, TemplateSpecifications, TemplateStates
 from domain.sends import (
-    FlowRun,
     FlowRunSearch,
     LedgerEntry,
     LedgerState,
@@ -37,9 +38,6 @@ from domain.sends import (
     TemplateReading,
 )
 
-TEMPLATE_FRESH = timedelta(minutes=5)
-"""A reading of this age still counts; webhooks make it stale at once. One that says to wait counts without end: the
-gate looks for all who wait."""
 RECONCILE_SKEW = timedelta(seconds=30)
 """Clock difference that reconciliation allows between the provider and us (A-R11)."""
 
@@ -112,13 +110,14 @@ class LookupActivities:
         return thread
 
     @activity.defn(name=names.CHECK_FLOW_RUN)
-    async def check_flow_run(self, question: RunQuestion) -> FlowRun:
-        """How a flow run stands now, by the provider's own word."""
+    async def check_flow_run(self, question: RunQuestion) -> CheckedRun:
+        """How a flow run stands now, by the provider's own word; by our own, the template of what leaves next."""
         try:
             async with self._asking(Reach(question.account), logical_now(question.at)):
-                return await self._accounts.provider(question.account).read_flow_run(question.run_id)
+                run = await self._accounts.provider(question.account).read_flow_run(question.run_id)
         except SendError as error:
             raise application_error(error) from None
+        return CheckedRun(**dict(run), template=await known_template(self._templates, question.template))
 
     @activity.defn(name=names.RECONCILE_SEND)
     async def reconcile_send(self, request: ReconcileRequest) -> Reconciled:

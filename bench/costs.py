@@ -64,7 +64,8 @@ def _report(depth: Depth, costs: dict[str, Cost], ours: Cost, samples: Cost) -> 
     table = Table(f"histories of {newest().name}", columns, tuple((name, *_columns(cost)) for name, cost in rows))
     conditions = (
         f"recorded journeys: tests/replay/histories/{newest().name}, without what lets time pass there",
-        "the provider of the recordings tells no statuses",
+        "the provider of the recordings tells no statuses; that of told-of-arrival does",
+        "completed: somebody else's reading of the template is less than an hour old; completed-by-itself: nobody's is",
         "a life: one engagement on the sandbox, seven webhooks, the answer comes after what lingers has left",
         "ours has consent, ledger, archive and sealing with it, the samples-style side none of them",
     )

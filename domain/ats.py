@@ -5,8 +5,9 @@ from typing import Annotated
 
 from pydantic import StringConstraints
 
-from domain.calls import Command
+from domain.calls import AtsNotice, Command
 from domain.model import Instant, Model
+from domain.outcomes import EngagementResult
 
 Job = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{0,100}$")]
 """The tenant's own key of a job or requisition; free of control characters, since people read it."""
@@ -42,6 +43,11 @@ class AtsEvent(StrEnum):
     """Something of ours is known to have arrived."""
     CLOSED = "engagement.closed"
     """The outcome is final and the contact is free again."""
+
+
+def outcome_notice(workflow_id: str, result: EngagementResult, at: Instant) -> AtsNotice:
+    """How an engagement ended; whoever tells it and how often, it has one id."""
+    return AtsNotice(event_id=f"{workflow_id}:outcome", event_type=AtsEvent.CLOSED.value, result=result, at=at)
 
 
 class AtsTelling(Model):

@@ -9,7 +9,7 @@ from domain.events import FlowRunStatus
 from domain.model import E164, Instant, JsonValue, Model, Reference, Slug, Written
 from domain.outcomes import Decision, EngagementResult
 from domain.plans import FlowRef, Plan, TemplateRef, WhenBusy
-from domain.sends import FlowRun, LedgerState, SendReceipt
+from domain.sends import FlowRun, LedgerState, SendReceipt, TemplateReading
 
 
 class LineOfAccount(Model):
@@ -17,6 +17,16 @@ class LineOfAccount(Model):
 
     account: Slug
     provider: Slug
+
+
+class TemplateQuestion(Model):
+    """May a message leave on this template?"""
+
+    account: Slug
+    line: Slug
+    template: TemplateRef
+    flow: FlowRef | None = None
+    at: Instant
 
 
 class AdmissionRequest(Model):
@@ -33,6 +43,8 @@ class AdmissionRequest(Model):
     when_busy: WhenBusy = WhenBusy.PARALLEL
     goes_over_to: LineOfAccount | None = None
     """An engagement that was admitted before goes on on this ``line``: the registry says so from then on."""
+    template: TemplateQuestion | None = None
+    """What leaves first: the answer says how its template stands where our own row may say so."""
     at: Instant
 
 
@@ -44,16 +56,8 @@ class Admission(Model):
     reason: str = ""
     queued: bool = False
     """Not decided: it is to be asked again once the person is free."""
-
-
-class TemplateQuestion(Model):
-    """May a message leave on this template?"""
-
-    account: Slug
-    line: Slug
-    template: TemplateRef
-    flow: FlowRef | None = None
-    at: Instant
+    template: TemplateReading | None = None
+    """How the template stands that was asked about, where it may leave; None where the provider is to be asked."""
 
 
 class ThreadRequest(Model):
@@ -72,7 +76,15 @@ class RunQuestion(Model):
 
     account: Slug
     run_id: str
+    template: TemplateQuestion | None = None
+    """What leaves next, if nothing has come: the answer says how its template stands, as ``Admission`` does."""
     at: Instant
+
+
+class CheckedRun(FlowRun):
+    """How the flow run stands, and the template of what leaves next."""
+
+    template: TemplateReading | None = None
 
 
 class ReconcileRequest(Model):
@@ -135,7 +147,17 @@ class CloseRequest(Model):
     decisions: tuple[Decision, ...]
     snapshot: str
     """The whole story as JSON, kept for when Temporal has forgotten the history."""
+    tells_ats: bool = False
+    """The tenant's system is told as soon as the outcome is final and the person free; the answer says whether."""
     at: Instant
+
+
+class Closed(Model):
+    """The outcome is final, and this became of telling the tenant's system; where nothing did, it is yet to be told."""
+
+    told: bool = False
+    refused: bool = False
+    """It will never take it."""
 
 
 class EngagementProgress(Model):

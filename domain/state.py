@@ -87,6 +87,8 @@ class EngagementState(BaseModel):
 
     started_at: Instant
     admitted: bool = False
+    fewer_steps: bool = False
+    """It began under code that takes no step for what another one's answer can tell, and keeps its timer."""
     stage: Stage = Stage.ADMITTING
     thread: MessageThread | None = None
     sends: list[SendRecord] = Field(default_factory=list)

@@ -28,7 +28,9 @@ from runtime.workflow_sandbox import WorkflowSandbox
 PASSED_THROUGH = {
     "tzdata": "the rules of time zones: packages that hold data and no code",
     "domain": "pure values and rules: no clock, no environment, no state that one run could leave to another",
+    "workflows.alarm": "a class per run, made by the workflow; nothing at module level but constants",
     "workflows.calls": "typed callers of activities: constants and functions, the state is handed in",
+    "workflows.closing": "a class per run, made by the workflow; nothing at module level but constants",
     "workflows.endings": "pure reading of errors",
     "workflows.falling_back": "a class per run, made by the workflow; nothing at module level but constants",
     "workflows.gate_calls": "typed callers of a gate's activities: the gate is handed in",

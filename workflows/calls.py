@@ -16,6 +16,8 @@ from domain.calls import (
     Admission,
     AdmissionRequest,
     AtsNotice,
+    CheckedRun,
+    Closed,
     CloseRequest,
     ConversationEnded,
     EndConversation,
@@ -30,8 +32,15 @@ from domain.engagements import Timing
 from domain.gates import JoinAnswer, JoinRequest, LeaveRequest
 from domain.ids import ENGAGEMENTS_QUEUE, lookups_queue, sends_queue
 from domain.model import Model
-from domain.sends import FlowRun, MessageThread, Send, SendReceipt, TemplateReading
-from workflows.options import CallOptions, lookup_options, notice_options, record_options, send_options
+from domain.sends import MessageThread, Send, SendReceipt, TemplateReading
+from workflows.options import (
+    CallOptions,
+    closing_options,
+    lookup_options,
+    notice_options,
+    record_options,
+    send_options,
+)
 
 Answer = TypeVar("Answer")
 
@@ -68,9 +77,9 @@ class Calls:
             names.OPEN_THREAD, request, MessageThread, self._lookup(request.account, "find or open the thread")
         )
 
-    def check_flow_run(self, question: RunQuestion, why: str) -> ActivityHandle[FlowRun]:
+    def check_flow_run(self, question: RunQuestion, why: str) -> ActivityHandle[CheckedRun]:
         """How a flow run stands, by the provider's own word."""
-        return _start(names.CHECK_FLOW_RUN, question, FlowRun, self._lookup(question.account, why))
+        return _start(names.CHECK_FLOW_RUN, question, CheckedRun, self._lookup(question.account, why))
 
     def reconcile_send(self, request: ReconcileRequest) -> ActivityHandle[Reconciled]:
         """Whether a send with a lost answer reached the provider."""
@@ -100,10 +109,11 @@ class Calls:
         door = _Door(ENGAGEMENTS_QUEUE, record_options(), f"tell {request.gate}: {why}")
         return _start(names.LEAVE_GATE, request, type(None), door)
 
-    def close(self, request: CloseRequest, why: str) -> ActivityHandle[None]:
-        """Make the outcome final."""
-        door = _Door(ENGAGEMENTS_QUEUE, record_options(), f"close as {request.result.settlement.outcome}", why)
-        return _start(names.CLOSE_ENGAGEMENT, request, type(None), door)
+    def close(self, request: CloseRequest, why: str) -> ActivityHandle[Closed | None]:
+        """Make the outcome final. None from code that was not asked to tell anybody, or could not be."""
+        summary = f"close as {request.result.settlement.outcome}" + (", then tell the ATS" if request.tells_ats else "")
+        options = closing_options() if request.tells_ats else record_options()
+        return _start(names.CLOSE_ENGAGEMENT, request, Closed, _Door(ENGAGEMENTS_QUEUE, options, summary, why))
 
     def notify_ats(self, notice: AtsNotice) -> ActivityHandle[None]:
         """Tell the tenant's system."""

@@ -3,18 +3,15 @@
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import ApplicationError
 
 from domain import names
 from domain.ats import AtsEvent, AtsStatus
 from domain.calls import (
     Admission,
     AdmissionRequest,
-    AtsNotice,
-    CloseRequest,
     Command,
     CommandResult,
-    EndConversation,
     LineOfAccount,
     MarkAnswered,
     MigratePlan,
@@ -27,10 +24,11 @@ from domain.engagements import Engagement
 from domain.events import ProviderEvents
 from domain.gates import GateDecision
 from domain.migration import MigrationView
-from domain.outcomes import EngagementOutcome, EngagementResult, Settlement
+from domain.outcomes import EngagementOutcome, EngagementResult
 from domain.sends import LedgerState
 from domain.snapshot import EngagementSnapshot
 from domain.state import EngagementState, Stage
+from workflows.closing import Closing
 from workflows.falling_back import FallingBack
 from workflows.holding import Holding
 from workflows.listening import Listening
@@ -39,13 +37,13 @@ from workflows.progress import Progress
 from workflows.reconciling import FALLBACK_OPENING, OPENING
 from workflows.sending import Sending
 from workflows.steps import Step
-from workflows.story import snapshot, why_so
+from workflows.story import snapshot
+
+PATCH = "fewer-steps"
+"""Engagements that began under the release before it go on as they began; asked once, the state carries it."""
 
 LONGEST_QUEUE_PAUSE = timedelta(hours=1)
 """How long a queued engagement rests at most before it asks again whether the person is free."""
-
-UNTOUCHED_BY_PROVIDER = (EngagementOutcome.COMPLETED, EngagementOutcome.DECLINED)
-"""Outcomes after which the provider's own flow has ended by itself."""
 
 
 @workflow.defn(name=names.CANDIDATE_ENGAGEMENT)
@@ -62,16 +60,19 @@ class EngagementWorkflow:
         self._listening = Listening(self._progress, self._holding, self._sending)
         self._falling_back = FallingBack(self._progress, self._holding, self._listening)
         self._notices = Notices(self._progress)
+        self._closing = Closing(self._progress, self._holding, self._notices)
 
     @workflow.run
     async def run(self, engagement: Engagement, state: EngagementState | None = None) -> EngagementResult:
         """From admission to the final outcome."""
+        if state is None:
+            self._state.fewer_steps = workflow.patched(PATCH)
         self._notices.resume()
         await self._carry()
         while self._falling_back.is_due():
             await self._falling_back.go_over()
             await self._carry()
-        return await self._close()
+        return await self._closing.close(self.snapshot)
 
     async def _carry(self) -> None:
         """Carry it on the line that it is on, until that has come to its end."""
@@ -248,6 +249,7 @@ class EngagementWorkflow:
     async def _ask_admission(self) -> Admission:
         engagement, progress, route = self._progress.engagement, self._progress, self._progress.engagement.route
         over = LineOfAccount(account=route.account, provider=route.provider) if self._state.went_over else None
+        question = self._holding.question_in_passing(self._opening())
         progress.show(Stage.ADMITTING, "consent, opt-outs and other engagements to be checked")
         self._state.contact_free = False  # what is told while this is asked counts for the next time
         request = AdmissionRequest(
@@ -260,9 +262,12 @@ class EngagementWorkflow:
             exclusive_line=engagement.route.capabilities.one_live_run_per_thread,
             when_busy=engagement.plan.when_busy,
             goes_over_to=over,
+            template=question,
             at=progress.now,
         )
-        return await progress.finish(progress.calls.admit(request), recall=False)
+        admission = await progress.finish(progress.calls.admit(request), recall=False)
+        self._holding.hear_template(question, admission.template)
+        return admission
 
     async def _ensure_template_approved(self) -> None:
         if not (self._progress.is_settled() or self._state.sends_here or self._state.thread):
@@ -314,72 +319,6 @@ class EngagementWorkflow:
         if self._state.was_delivered():
             self._notices.make(AtsEvent.DELIVERED)
 
-    async def _close(self) -> EngagementResult:
-        settlement = self._state.settlement
-        if settlement is None:
-            raise ApplicationError("closing without an outcome is a defect", type="Defect")
-        await self._holding.gates.leave()
-        await self._end_conversation(settlement)
-        result = self._result(settlement)
-        if not self._state.closed:
-            request = CloseRequest(
-                workflow_id=workflow.info().workflow_id,
-                contact_id=self._progress.engagement.contact_id,
-                result=result,
-                decisions=tuple(self._state.decisions),
-                snapshot=self.snapshot().model_dump_json(),
-                at=self._progress.now,
-            )
-            why = why_so(settlement, self._state)
-            await self._progress.finish(self._progress.calls.close(request, why), recall=False)
-            self._state.closed = True
-        self._progress.show(Stage.CLOSED, "")
-        await self._notify_ats(result)
-        if self._state.notices:
-            await self._notices.finish()
-        await workflow.wait_condition(workflow.all_handlers_finished)
-        return self._result(settlement)
-
-    async def _end_conversation(self, settlement: Settlement) -> None:
-        """What the provider still runs ends with the engagement, or its bot would go on with the candidate."""
-        live, capabilities = self._state.live_run(), self._progress.engagement.route.capabilities
-        opted_out = settlement.outcome is EngagementOutcome.OPTED_OUT
-        thread_id = self._state.thread.thread_id if self._state.thread else ""
-        natural = settlement.outcome in UNTOUCHED_BY_PROVIDER and settlement.rule != names.MARK_ANSWERED
-        if self._state.conversation_ended or not capabilities.can_cancel_runs or natural:
-            return
-        if (live is None or not live.receipt.run_id) and not (opted_out and thread_id):
-            return
-        self._progress.show(Stage.CLOSING, "the provider to end the conversation")
-        request = EndConversation(
-            account=self._progress.engagement.route.account,
-            run_id=live.receipt.run_id if live else "",
-            thread_id=thread_id,
-            pause_thread=opted_out,
-            at=self._progress.now,
-        )
-        try:
-            await self._progress.finish(self._progress.calls.end_conversation(request), recall=False)
-            self._progress.log("ended", "the conversation at the provider was ended")
-        except ActivityError:
-            self._progress.log("not-ended", "the provider could not be told to end the conversation")
-        self._state.conversation_ended = True
-
-    async def _notify_ats(self, result: EngagementResult) -> None:
-        if self._state.ats_told or not self._progress.engagement.notify_ats:
-            return
-        notice = AtsNotice(
-            event_id=f"{workflow.info().workflow_id}:outcome",
-            event_type=AtsEvent.CLOSED.value,
-            result=result,
-            at=self._progress.now,
-        )
-        try:
-            await self._progress.finish(self._progress.calls.notify_ats(notice), recall=False)
-        except ActivityError:
-            self._progress.log("ats-not-told", "the tenant's system did not take the outcome")
-        self._state.ats_told = True
-
     async def _continue_if_due(self) -> None:
         info = workflow.info()
         if info.is_continue_as_new_suggested() and not self._progress.is_settled():
@@ -393,14 +332,6 @@ class EngagementWorkflow:
         why = f"nothing arrived on {went_over.left.line}" if went_over else f"plan {plan.name} v{plan.version} begins"
         its = plan.opening
         return Step(name, its.template, its.flow, expires, free_form=its.free_form, why=why)
-
-    def _result(self, settlement: Settlement) -> EngagementResult:
-        return EngagementResult(
-            tenant=self._progress.engagement.tenant,
-            reference=self._progress.engagement.reference,
-            settlement=settlement,
-            sends=sum(s.state is LedgerState.SENT for s in self._state.sends),
-        )
 
     def _accept(self, name: str, command: Command, text: str) -> CommandResult:
         earlier = self._state.remembered(command.command_id)

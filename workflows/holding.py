@@ -24,6 +24,8 @@ from workflows.progress import Progress
 from workflows.steps import Step
 
 Answer = TypeVar("Answer")
+HEARD_FOR = timedelta(minutes=1)
+"""As long as the steps take between an answer and what leaves by it; who waited meanwhile asks anew."""
 PATCH = "wait-for-resume-at-gates"
 """Engagements that a pause of their tenant or line kept back before those gates existed try again one by one."""
 
@@ -35,6 +37,7 @@ class Holding:
         self._progress, self._state = progress, progress.state
         self.gates = AtGates(progress)
         self._pausing = Pausing(progress, self.gates)
+        self._heard: tuple[TemplateRef, TemplateReading, datetime] | None = None
 
     async def ensure_template(self, step: Step) -> bool:
         """Wait, with a stated reason, until the step's template may be sent. False when the outcome is decided."""
@@ -43,14 +46,10 @@ class Holding:
         while not progress.is_settled():
             if await self.wait_out_pause(step) and progress.is_settled():
                 return False
-            question = TemplateQuestion(
-                account=progress.engagement.route.account,
-                line=progress.engagement.route.line,
-                template=step.template,
-                flow=step.flow,
-                at=progress.now,
-            )
-            reading = await self.persist(partial(progress.calls.ensure_template_approved, question), step)
+            reading = self._heard_of(step.template)
+            if reading is None:
+                ask = partial(progress.calls.ensure_template_approved, self._question(step))
+                reading = await self.persist(ask, step)
             if reading is None:
                 return False
             if reading.template_status.sends and not self._is_other_category(step.template, reading):
@@ -67,6 +66,32 @@ class Holding:
                 await self._hold_until(step, progress.now + pause, "the template to be approved")
                 pause = min(pause * 2, timing.template_poll_ceiling)
         return False
+
+    def question_in_passing(self, step: Step | None) -> TemplateQuestion | None:
+        """What an activity that runs anyway is asked besides: how the template stands of what is to leave next."""
+        return self._question(step) if step is not None and self._state.fewer_steps else None
+
+    def hear_template(self, asked: TemplateQuestion | None, reading: TemplateReading | None) -> None:
+        """What it answered to that; without a reading the template is asked about when the message leaves."""
+        self._heard = None
+        if asked is not None and reading is not None:
+            self._heard = asked.template, reading, self._progress.now
+
+    def _question(self, step: Step) -> TemplateQuestion:
+        route = self._progress.engagement.route
+        return TemplateQuestion(
+            account=route.account, line=route.line, template=step.template, flow=step.flow, at=self._progress.now
+        )
+
+    def _heard_of(self, template: TemplateRef) -> TemplateReading | None:
+        """What was just heard of this template. It counts once: where a claim finds otherwise, the provider is asked.
+
+        Not carried: no run ends between an answer and what leaves by it.
+        """
+        heard, self._heard = self._heard, None
+        if heard is None or heard[0] != template or self._progress.now - heard[2] > HEARD_FOR:
+            return None
+        return heard[1]
 
     async def _wait_for_template(self, step: Step, reading: TemplateReading) -> GateDecision | None:
         template, refusal = step.template, None

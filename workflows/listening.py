@@ -60,7 +60,7 @@ class Listening:
         plan = self._state.plan
         if due.move is Move.FOLLOW_UP and await self._sending.windows.wait(self._follow_up_step(due)):
             return  # what came while the window was closed is judged first
-        await self._ask_before_judging()
+        await self._ask_before_judging(self._follow_up_step(due) if due.move is Move.FOLLOW_UP else None)
         if self._progress.is_settled() or self._state.failed_run_since is not None:
             return
         if self._state.plan is not plan:
@@ -80,20 +80,25 @@ class Listening:
         if self._state.unconfirmed_run == run_id:
             self._state.unconfirmed_run = ""
 
-    async def _ask_before_judging(self) -> None:
+    async def _ask_before_judging(self, step: Step | None) -> None:
+        """Ask how the run stands; with it, where a step is to leave, how its template stands by our own row."""
         live = self._state.live_run()
         if live is not None and live.receipt.run_id and self._progress.engagement.route.capabilities.can_read_runs:
-            await self._check_run(live.receipt.run_id, "ask the provider before calling it silence")
+            await self._check_run(live.receipt.run_id, "ask the provider before calling it silence", step)
 
-    async def _check_run(self, run_id: str, why: str) -> None:
-        progress = self._progress
+    async def _check_run(self, run_id: str, why: str, before: Step | None = None) -> None:
+        progress, holding = self._progress, self._holding
         account = self._state.route_of_run(run_id, progress.engagement).account
-        run = await self._holding.persist(
-            lambda: progress.calls.check_flow_run(RunQuestion(account=account, run_id=run_id, at=progress.now), why),
+        template = holding.question_in_passing(before)
+        run = await holding.persist(
+            lambda: progress.calls.check_flow_run(
+                RunQuestion(account=account, run_id=run_id, template=template, at=progress.now), why
+            ),
             self._step_for("asking the provider"),
             refusal_is_answer=True,
         )
         if run is not None and not progress.is_settled():
+            holding.hear_template(template, run.template)
             progress.reader().take_run(run)
 
     def _skips(self, place: int) -> bool:

@@ -80,6 +80,11 @@ def record_options() -> CallOptions:
     return CallOptions(timedelta(seconds=10), None, RECORD_POLICY)
 
 
+def closing_options() -> CallOptions:
+    """As ``record_options``, with time to tell the tenant's system once what is final then."""
+    return CallOptions(timedelta(seconds=40), None, RECORD_POLICY)
+
+
 def notice_options(timing: Timing) -> CallOptions:
     """The tenant's system is tried for days; the outcome does not wait for it."""
     return CallOptions(timedelta(seconds=30), timing.ats_budget, NOTICE_POLICY)

@@ -10,7 +10,7 @@ from temporalio import workflow
 from temporalio.common import SearchAttributeUpdate
 from temporalio.workflow import ActivityHandle
 
-from domain.audit import summary
+from domain.audit import AuditLine, summary
 from domain.engagements import Engagement
 from domain.following import Following
 from domain.going_over import GoingOver
@@ -20,6 +20,7 @@ from domain.plans import Plan, TemplateRef
 from domain.reading import Reader
 from domain.state import EngagementState, Stage, until
 from workflows import search_attributes as attributes
+from workflows.alarm import Alarm
 from workflows.calls import Calls
 from workflows.story import current_details, why_waiting
 
@@ -43,6 +44,7 @@ class Progress:
         self.until: datetime | None = None
         self.acting_on = 0
         """Place of the follow-up that is being prepared or sent; not carried, since no run ends in the midst of one."""
+        self._alarm = Alarm()
         self._asked: tuple[Stage, str, datetime | None] | None = None
         """What was last to be shown; while an operator's pause is in force that is shown in its place."""
 
@@ -115,16 +117,28 @@ class Progress:
         if self.is_settled() or end <= self.now or also():
             return
         self.show(stage, waiting_for, end)
+        why = summary(waiting_for, why_waiting(self.state))
         try:
-            with suppress(TimeoutError):
-                await workflow.wait_condition(
-                    lambda: self.state.has_news() or also(),
-                    timeout=until(end, self.now),
-                    timeout_summary=summary(waiting_for, why_waiting(self.state)),
-                )
+            if self.state.fewer_steps:
+                await self._wait_for_alarm(end, why, also)
+            else:
+                with suppress(TimeoutError):
+                    await workflow.wait_condition(
+                        lambda: self.state.has_news() or also(), timeout=until(end, self.now), timeout_summary=why
+                    )
         except asyncio.CancelledError:
             self._cancelled()
+        if stage is not Stage.AWAITING_ANSWER:  # what comes next is no wait for the same
+            self._alarm.stop()
         self.reader().read_news()
+
+    def stop_waiting(self) -> None:
+        """No timer is left of a wait that is over, where something may still take long."""
+        self._alarm.stop()
+
+    async def _wait_for_alarm(self, end: datetime, why: AuditLine, also: Callable[[], bool]) -> None:
+        self._alarm.set(end, why)
+        await workflow.wait_condition(lambda: self.state.has_news() or also() or self._alarm.rings())
 
     async def finish(
         self,

@@ -64,14 +64,17 @@ class Windows:
         if self._is_kept_back(step) or live is None or not live.receipt.run_id or not can_ask:
             return
         account, run_id = progress.engagement.route.account, live.receipt.run_id
+        template = self._holding.question_in_passing(step)
         run = await self._holding.persist(
             lambda: progress.calls.check_flow_run(
-                RunQuestion(account=account, run_id=run_id, at=progress.now), "ask again before what was held leaves"
+                RunQuestion(account=account, run_id=run_id, template=template, at=progress.now),
+                "ask again before what was held leaves",
             ),
             step,
             refusal_is_answer=True,
         )
         if run is not None and not progress.is_settled():
+            self._holding.hear_template(template, run.template)
             progress.reader().take_run(run)
 
     async def _hold(self, step: Step, rule: str, reason: str, until: datetime) -> None:

@@ -12,11 +12,20 @@ from domain.plans import FollowUp
 from domain.sends import TemplateStatus
 from tests.workflow.stage import FLOW, NUDGE, TEMPLATE, Play, Stage, plan
 
-DAY = timedelta(days=1)
+DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
 Journey = Callable[[Stage], Awaitable[Play]]
 
 
+NUDGES = (FollowUp(after=DAY, template=NUDGE), FollowUp(after=DAY, template=TEMPLATE, flow=FLOW))
+
+
 async def completed(stage: Stage) -> Play:
+    """One of many by the same template, as most are: somebody's was read within the hour."""
+    await stage.read_for_others(TEMPLATE)
+    return await completed_by_itself(stage)
+
+
+async def completed_by_itself(stage: Stage) -> Play:
     play = await stage.play()
     await play.rest()
     await play.finish_run(city="Utrecht")
@@ -24,12 +33,43 @@ async def completed(stage: Stage) -> Play:
 
 
 async def completed_after_follow_ups(stage: Stage) -> Play:
-    nudges = (FollowUp(after=DAY, template=NUDGE), FollowUp(after=DAY, template=TEMPLATE, flow=FLOW))
-    play = await stage.play(plan(follow_ups=nudges))
+    """One of many here too, also when the follow-ups are due."""
+    await stage.read_for_others(TEMPLATE)
+    play = await stage.play(plan(follow_ups=NUDGES))
+    for template in (NUDGE, TEMPLATE):
+        await play.rest()
+        await play.pass_time(DAY - 15 * MINUTE)
+        await stage.read_for_others(template)
+        await play.pass_time(20 * MINUTE)
+    await play.finish_run("run-2", city="Utrecht")
+    return play
+
+
+async def completed_after_follow_ups_by_itself(stage: Stage) -> Play:
+    play = await stage.play(plan(follow_ups=NUDGES))
     await play.rest()
     await play.pass_time(2.5 * DAY)
     await play.finish_run("run-2", city="Utrecht")
     return play
+
+
+async def told_of_arrival(stage: Stage) -> Play:
+    """The provider tells how the message arrives before the candidate answers."""
+    await stage.read_for_others(TEMPLATE)
+    play = await stage.play()
+    await play.rest()
+    reference = (await play.snapshot()).sends[0].reference
+    for status in (MessageStatus.DELIVERED, MessageStatus.READ):
+        await play.tell(MessageStatusChanged(message_status=status), reference=reference)
+        await play.rest()
+    await play.finish_run(city="Utrecht")
+    return play
+
+
+async def told_once_more(stage: Stage) -> Play:
+    """The tenant's system does not take the outcome at once."""
+    stage.ats.endings = [ProviderUnavailable("ATS is down")]
+    return await completed(stage)
 
 
 async def declined(stage: Stage) -> Play:
@@ -152,6 +192,10 @@ async def stopped_at_gate(stage: Stage) -> Play:
 JOURNEYS: dict[str, tuple[Journey, Outcome]] = {
     "completed": (completed, Outcome.COMPLETED),
     "completed-after-follow-ups": (completed_after_follow_ups, Outcome.COMPLETED),
+    "completed-by-itself": (completed_by_itself, Outcome.COMPLETED),
+    "completed-after-follow-ups-by-itself": (completed_after_follow_ups_by_itself, Outcome.COMPLETED),
+    "told-of-arrival": (told_of_arrival, Outcome.COMPLETED),
+    "told-once-more": (told_once_more, Outcome.COMPLETED),
     "declined": (declined, Outcome.DECLINED),
     "opted-out": (opted_out, Outcome.OPTED_OUT),
     "no-reply": (no_reply, Outcome.NO_REPLY),

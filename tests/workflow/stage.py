@@ -24,6 +24,7 @@ from domain.ids import ENGAGEMENTS_QUEUE, engagement_workflow_id
 from domain.outcomes import EngagementResult
 from domain.plans import FlowRef, Opening, Plan, Silence, TemplateRef
 from domain.ports import TemplateSpecifications
+from domain.sends import TemplateReading, TemplateStatus
 from domain.snapshot import EngagementSnapshot
 from domain.topology import Account, Line, Tenant, Topology
 from runtime.settings import WorkerSettings
@@ -166,7 +167,7 @@ class Stage:
                 capabilities=self.provider.capabilities,
             ),
             timing=more.pop("timing", TIMING),
-            notify_ats=True,
+            notify_ats=more.pop("notify_ats", True),
             requested_at=now,
             **more,
         )
@@ -186,6 +187,12 @@ class Stage:
         )
         self.played.append(handle)
         return Play(self, handle, engagement)
+
+    async def read_for_others(self, template: TemplateRef, at: datetime | None = None, **told: Any) -> None:
+        """Let another engagement have read how a template stands, at ``at``, by default at the calendar's now."""
+        its = {"template_status": TemplateStatus.APPROVED, "provider_id": template.id, **told}
+        reading = TemplateReading.model_validate(its)
+        await self.stores.templates.write(self.line, template, reading, at or self.calendar.now)
 
     async def _register(self, engagement: Engagement, now: datetime) -> None:
         row = EngagementRow(

@@ -131,7 +131,7 @@ async def test_the_history_says_why_each_message_left_and_who_ended_it(stage: St
     assert f"opening #1: send {TEMPLATE.name} (nl) on {stage.line} · plan intake v1 begins" in told
     assert f"follow-up-1 #1: send {NUDGE.name} (nl) on {stage.line} · nothing came for 2 days" in told
     assert "somebody to resume it · paused by olga: because" in told
-    assert "close as STOPPED · stop: because (olga)" in told
+    assert "close as STOPPED, then tell the ATS · stop: because (olga)" in told
 
 
 async def test_a_send_once_more_says_at_whose_word(stage: Stage, provider: ScriptedProvider) -> None:
