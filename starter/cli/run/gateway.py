@@ -1,7 +1,5 @@
 """The command ``gateway``: takes webhooks in, serves the REST interface, relays events to the engagements."""
 
-import asyncio
-
 from prometheus_client import CollectorRegistry
 
 from gateway.ats import AtsParts
@@ -9,6 +7,7 @@ from gateway.process import GatewayParts, Ports, run_gateway
 from gateway.reading import Receiving
 from providers.ats.inbound import ats_readers
 from providers.registry import build_readers
+from runtime.loops import run
 from runtime.processes import ProcessParts, open_process
 from runtime.secrets import resolve
 from runtime.settings import Settings, load_settings
@@ -18,7 +17,7 @@ from starter.routes import create_rest_app
 
 def gateway() -> None:
     """Take webhooks in and serve the REST interface until SIGTERM or Ctrl-C. Temporal may be down meanwhile."""
-    asyncio.run(serve_gateway(load_settings()))
+    run(serve_gateway(load_settings()))
 
 
 async def serve_gateway(settings: Settings) -> None:
