@@ -4,7 +4,6 @@ Plain ASGI on the same uvicorn with the same settings as the gateway's webhook l
 the same verification. It keeps nothing, so nothing that keeps can be quicker.
 """
 
-import asyncio
 import sys
 
 import uvicorn
@@ -15,6 +14,7 @@ from gateway.process import BACKLOG
 from gateway.webhooks import Receive, Respond, Scope
 from providers.recrubo.settings import RecruboSettings
 from providers.recrubo.webhook import RecruboWebhookReader
+from runtime import event_loop
 
 READY = "ceiling_ready"
 
@@ -64,4 +64,4 @@ async def main(port: int, secret: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]), sys.argv[2]))
+    event_loop.run(main(int(sys.argv[1]), sys.argv[2]))

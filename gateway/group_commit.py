@@ -16,6 +16,10 @@ MOST_BYTES = 16 * 1024 * 1024
 """One transaction holds no more than this, so that nobody waits long behind a burst."""
 WAITING_BYTES = 128 * 1024 * 1024
 """More than this waiting in memory means that the store cannot follow: new deliveries are refused with 503."""
+RUSH = 32
+"""So many deliveries at once are a rush."""
+RUSH_SECONDS = 0.02
+"""How long it is still a rush after a commit of so many: who was just answered is about to send the next."""
 
 
 class Keeper(Protocol):
@@ -34,6 +38,8 @@ class GroupCommit:
         self._after_commit = after_commit
         self._waiting: deque[tuple[Delivery, asyncio.Future[None]]] = deque()
         self._bytes = 0
+        self._in_hand = 0
+        self._rushed_until = 0.0
         self._flusher: asyncio.Task[None] | None = None
 
     async def keep(self, delivery: Delivery) -> None:
@@ -50,6 +56,12 @@ class GroupCommit:
             self._flusher = asyncio.create_task(self._flush(), name="group-commit")
         await committed
 
+    def is_rush(self) -> bool:
+        """Whether many wait to be stored: who can should leave the core and the store to them."""
+        if len(self._waiting) + self._in_hand >= RUSH:
+            return True
+        return self._rushed_until > 0.0 and asyncio.get_running_loop().time() < self._rushed_until
+
     async def drain(self) -> None:
         """Wait until everything that was taken has been committed or refused."""
         while self._flusher is not None:
@@ -58,9 +70,14 @@ class GroupCommit:
     async def _flush(self) -> None:
         try:
             while self._waiting:
-                await self._commit(self._next_batch())
+                batch = self._next_batch()
+                self._in_hand = len(batch)
+                await self._commit(batch)
+                if len(batch) >= RUSH:
+                    self._rushed_until = asyncio.get_running_loop().time() + RUSH_SECONDS
+                self._in_hand = 0
         finally:
-            self._flusher = None
+            self._flusher, self._in_hand = None, 0
             for _, committed in self._waiting:  # only when the flusher itself was cancelled
                 committed.cancel()
 

@@ -6,16 +6,20 @@ net for what a dead gateway or a missed wake-up left behind.
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
 from domain.errors import StoreUnavailable
+from gateway.group_commit import Keeper
 from gateway.metrics import GatewayMetrics
 from gateway.reading import Reading, Receiving, counts_of
 from gateway.relay import Relay, Signaller
 from gateway.rematch import Rematch
+from gateway.standing_back import StandingBack
 from gateway.status import TemporalWatch
 from gateway.wakeup import Loop
+from store.candidate_keys import DataKeys
 from store.correlations import Correlations
 from store.inbox import Inbox, Kept
 from store.inbox_relay import Outbound
@@ -40,10 +44,12 @@ class InboxParts:
     correlations: Correlations
     retention: Retention
     keys: KeyRing
+    data_keys: DataKeys | None = None
+    """Those under which the signaller seals, where it does."""
 
 
 class Pipeline:
-    """The background work of one gateway."""
+    """The background work of one gateway. While ``is_rush`` reading and relaying stand back."""
 
     def __init__(
         self,
@@ -54,19 +60,27 @@ class Pipeline:
         *,
         metrics: GatewayMetrics,
         clock: Callable[[], datetime],
+        is_rush: Callable[[], bool] = lambda: False,
     ) -> None:
         self._parts = parts
         self._metrics = metrics
         self._rounds = 0
-        reading = Reading(
-            parts.inbox, parts.correlations, parts.keys, receiving, metrics=metrics, on_kept=self._events_kept
+        self._relay_loop = Loop("relay", StandingBack(self._relay_round, is_rush).round, metrics)
+        self._relay = Relay(parts.outbound, signaller, metrics, self._relay_loop.wakeup, clock=clock)
+        self._reading = Reading(
+            parts.inbox,
+            parts.correlations,
+            parts.keys,
+            receiving,
+            metrics=metrics,
+            on_kept=self._events_kept,
+            relay=self._relay,
+            data_keys=parts.data_keys,
         )
         self._rematch = Rematch(
             parts.review, parts.correlations, receiving, metrics=metrics, clock=clock, on_matched=self._wake_relay
         )
-        self._read_loop = Loop("read", reading.round, metrics)
-        self._relay_loop = Loop("relay", self._relay_round, metrics)
-        self._relay = Relay(parts.outbound, signaller, metrics, self._relay_loop.wakeup, clock=clock)
+        self._read_loop = Loop("read", StandingBack(self._reading.round, is_rush).round, metrics)
         self._rematch_loop = Loop("rematch", self._rematch.round, metrics)
         self._upkeep_loop = Loop("upkeep", self._upkeep, metrics)
         self._watch_loop = Loop("watch", watch.round, metrics)
@@ -78,6 +92,11 @@ class Pipeline:
             self._watch_loop,
         )
 
+    @property
+    def keeper(self) -> Keeper:
+        """Stores deliveries for this pipeline."""
+        return self._reading.hand
+
     def deliveries_kept(self) -> None:
         """Deliveries have just been committed: read them now."""
         self._read_loop.wakeup.set()
@@ -85,6 +104,8 @@ class Pipeline:
     async def run(self) -> None:
         """Work until ``stop`` was called and the work in hand is done."""
         await asyncio.gather(*(loop.run() for loop in self._loops))
+        with suppress(StoreUnavailable):  # they are another gateway's when their leases end
+            await self._reading.finish()
         await self._relay.finish()
 
     def stop(self) -> None:
@@ -99,8 +120,6 @@ class Pipeline:
         return await self._relay.round()
 
     def _events_kept(self, kept: Sequence[Kept]) -> None:
-        if counts_of(kept, EventState.PENDING):
-            self._wake_relay()
         if counts_of(kept, EventState.UNMATCHED):
             self._rematch.expect()
             self._rematch_loop.wakeup.set()

@@ -84,8 +84,16 @@ class Gateway:
         watch = TemporalWatch(parts.temporal)
         receiving = {one.account: one for one in parts.accounts}
         inbox = _inbox_parts(parts)
-        self._pipeline = Pipeline(inbox, receiving, _signaller(parts), watch, metrics=metrics, clock=parts.clock)
-        self._commits = GroupCommit(inbox.inbox, self._pipeline.deliveries_kept)
+        self._pipeline = Pipeline(
+            inbox,
+            receiving,
+            _signaller(parts),
+            watch,
+            metrics=metrics,
+            clock=parts.clock,
+            is_rush=lambda: self._commits.is_rush(),  # noqa: PLW0108 - they are made next, of the pipeline's parts
+        )
+        self._commits = GroupCommit(self._pipeline.keeper, self._pipeline.deliveries_kept)
         doors = {(one.provider, one.account): Door(one.provider, one.account, one.reader) for one in parts.accounts}
         self._ats = _ats_work(parts, metrics)
         if parts.ats is not None and self._ats is not None:
@@ -226,6 +234,7 @@ def _inbox_parts(parts: GatewayParts) -> InboxParts:
         correlations=Correlations(database),
         retention=Retention(database, keys, parts.retention, clock=parts.clock),
         keys=keys,
+        data_keys=parts.stores.data_keys,
     )
 
 

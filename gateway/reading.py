@@ -3,27 +3,26 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import structlog
 
-from domain.errors import StoreUnavailable
+from domain.errors import SetupError, StoreUnavailable
 from domain.events import ParsedDelivery
 from domain.ports import WebhookReader
 from gateway.correlation import concerns_nobody, may_tie_weakly
+from gateway.hand import Hand
 from gateway.metrics import GatewayMetrics
 from gateway.placement import AccountLines, place
+from gateway.relay import Relay
+from store.candidate_keys import DataKeys
 from store.correlations import Correlations, Findings, Sighting
 from store.inbox import Inbox, Kept, PlacedEvent, ReadDelivery, StoredDelivery
 from store.inbox_tables import EventState
 from store.keys import KeyRing
 
 log = structlog.get_logger()
-
-AT_ONCE = 50
-"""Deliveries that are read and stored together."""
-SAFETY_NET = 2.0
-"""Seconds after which the reader looks by itself: for what another gateway left behind, or a missed wake-up."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,10 @@ class Receiving:
 
 
 class Reading:
-    """Turns deliveries into placed events. ``on_kept`` hears what became of every event, after the commit."""
+    """Turns deliveries into placed events. ``on_kept`` hears what became of every event, after the commit.
+
+    ``relay`` hands over at once what is due as it is stored; ``data_keys`` are those under which it is sealed then.
+    """
 
     def __init__(
         self,
@@ -55,13 +57,19 @@ class Reading:
         *,
         metrics: GatewayMetrics,
         on_kept: Callable[[Sequence[Kept]], None],
+        relay: Relay | None = None,
+        data_keys: DataKeys | None = None,
     ) -> None:
+        self.hand = Hand(inbox, receiving.keys())
+        """Keeps deliveries so that they are read from memory."""
         self._inbox = inbox
         self._correlations = correlations
         self._keys = keys
         self._receiving = receiving
         self._metrics = metrics
         self._on_kept = on_kept
+        self._relay = relay
+        self._data_keys = data_keys
         self._in_hand: tuple[StoredDelivery, ...] = ()
 
     async def round(self) -> float:
@@ -70,12 +78,12 @@ class Reading:
         Raises ``StoreUnavailable``; what was in hand then is read first in the next round.
         """
         if not self._in_hand:
-            self._in_hand = await self._inbox.claim(self._receiving.keys(), AT_ONCE)
+            self._in_hand = await self.hand.take()
         if not self._in_hand:
-            return SAFETY_NET
+            return self.hand.rests
         claimed = self._in_hand
         try:
-            await self._read(claimed)
+            await self._read(claimed, self._relay)
         except StoreUnavailable:
             raise
         except Exception as error:  # noqa: BLE001 - one delivery that breaks us must not hold up the others
@@ -83,19 +91,41 @@ class Reading:
             for one in claimed:
                 await self._read_alone(one)
         self._in_hand = ()
-        return 0.0
+        return self.hand.rests
 
-    async def _read(self, claimed: Sequence[StoredDelivery]) -> None:
+    async def finish(self) -> None:
+        """Read what is in hand still, so that nobody has to wait for its leases. Raises like ``round``."""
+        while self._in_hand or self.hand.holds:
+            await self.round()
+
+    async def _read(self, claimed: Sequence[StoredDelivery], relay: Relay | None) -> None:
         parsed = await asyncio.to_thread(self._parse, claimed)
         read = await self._placed(parsed)
-        kept = await self._inbox.keep_events(read)
+        taking = relay.joins() if relay is not None else None
+        kept, _ = await asyncio.gather(self._inbox.keep_events(read, taking), self._read_ahead(read))
         for one in kept:
             self._metrics.events.labels(one.provider, one.kind, one.result).inc()
         self._on_kept(kept)
+        if self._relay is not None:
+            await self._relay.begin(taking, counts_of(kept, EventState.PENDING))
+
+    async def _read_ahead(self, read: Sequence[ReadDelivery]) -> None:
+        """Have the keys at hand under which what leaves at once is sealed: they are read while it is stored."""
+        if self._data_keys is None:
+            return
+        urgent = [
+            workflow_id
+            for one in read
+            for placed in one.events
+            if placed.placement.state is EventState.PENDING and placed.event.is_urgent
+            for workflow_id in (placed.placement.workflow_id, *placed.placement.also)
+        ]
+        with suppress(StoreUnavailable, SetupError):  # whoever seals hears of it
+            await self._data_keys.read_ahead(urgent)
 
     async def _read_alone(self, stored: StoredDelivery) -> None:
         try:
-            await self._read((stored,))
+            await self._read((stored,), None)  # a defect of the relay's must not hold it up either
         except StoreUnavailable:
             raise
         except Exception as error:  # noqa: BLE001 - kept aside with its raw bytes, to be read again after a repair

@@ -1,12 +1,16 @@
 """The relay: carries events from the inbox into engagements, one signal per batch, at least once.
 
+Many engagements are signalled at the same time. What became of them is written down together, in the transaction that
+takes what is due next: the store's writes do not grow with the signals. What is due as it is stored is taken in that
+transaction already.
+
 A signal that fails is tried again later, for that engagement alone: the others never wait for it. What Temporal says
 is no longer there is recorded as late. Gates hear the same way; where no gate is, nobody waited. While Temporal is down
 the inbox grows, and it drains afterwards.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
@@ -21,7 +25,7 @@ from domain.events import ProviderEvents
 from domain.ids import is_gate, signal_for
 from gateway.metrics import GatewayMetrics
 from gateway.wakeup import Wakeup
-from store.inbox_relay import Outbound, RelayBatch
+from store.inbox_relay import Due, Ending, Outbound, RelayBatch, Taking
 from store.inbox_tables import EventState
 
 log = structlog.get_logger()
@@ -30,8 +34,8 @@ SIGNAL_TIME = timedelta(seconds=5)
 """Longest time of one request to Temporal; the client's own retries come on top."""
 HAND_OVER_TIME = 15.0
 """Seconds for one batch in all, well within the lease of an engagement."""
-AT_ONCE = 16
-"""Engagements that are signalled at the same time."""
+AT_ONCE = 64
+"""Engagements that are signalled at the same time: so many that a Temporal which takes long holds nobody up."""
 SAFETY_NET = 2.0
 """Seconds after which the relay looks by itself, should a wake-up have been missed."""
 
@@ -116,25 +120,61 @@ class Relay:
         self._clock = clock
         self._at_once = at_once
         self._running: set[asyncio.Task[None]] = set()
+        self._ended: list[Ending] = []
+        """What became of batches and is not written down yet."""
 
     async def round(self) -> float:
         """Start handing over what is due; returns the seconds until it is worth looking again without a wake-up."""
         free = self._at_once - len(self._running)
-        if free <= 0:
+        if free <= 0 and not self._ended:
             return SAFETY_NET  # whoever finishes wakes us
-        due = await self._outbound.due(free)
-        for batch in due.batches:
-            task = asyncio.create_task(self._hand_over(batch), name="hand-over")
-            self._running.add(task)
-            task.add_done_callback(self._finished)
-        if due.next_at is None:
+        due = await self._turn(free)
+        self._start(due.batches)
+        if due.next_at is None or len(self._running) >= self._at_once:
             return SAFETY_NET
         return min(SAFETY_NET, max(SHORTEST, (due.next_at - self._clock()).total_seconds()))
 
+    def joins(self) -> Taking | None:
+        """For the transaction that stores events, which takes what is due then; for ``begin``, after its commit."""
+        free = self._at_once - len(self._running)
+        return self._outbound.taking(free) if free > 0 else None
+
+    async def begin(self, taking: Taking | None, pending: int) -> None:
+        """So many events have been stored for engagements: hand over what was taken with them, and see to the rest."""
+        batches = await self._outbound.opened(taking) if taking is not None else ()
+        self._start(batches)
+        if pending and (taking is None or taking.is_full or not batches):
+            self._wakeup.set()  # else whoever finishes wakes us
+
+    def _start(self, batches: Sequence[RelayBatch]) -> None:
+        for batch in batches:
+            task = asyncio.create_task(self._hand_over(batch), name="hand-over")
+            self._running.add(task)
+            task.add_done_callback(self._finished)
+
+    async def _turn(self, free: int) -> Due:
+        endings, self._ended = self._ended, []
+        try:
+            return await self._outbound.turn(endings, free)
+        except StoreUnavailable:  # written down by a later round, or signalled again after the lease: at least once
+            self._ended[:0] = endings
+            raise
+        except Exception:
+            await self._record_alone(endings)  # one that breaks us must not hold up the others
+            raise
+
     async def finish(self) -> None:
-        """Wait for the batches in hand."""
+        """Wait for the batches in hand, and write down what became of them."""
         if self._running:
             await asyncio.wait(self._running)
+        endings, self._ended = self._ended, []
+        try:
+            await self._outbound.record(endings)
+        except StoreUnavailable:  # their leases run out and they are signalled again: at least once
+            for one in endings:
+                log.warning("relay_not_recorded", workflow_id=one.batch.workflow_id)
+        except Exception:  # noqa: BLE001 - one that breaks us must not hold up the others
+            await self._record_alone(endings)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
@@ -145,30 +185,33 @@ class Relay:
             ending = await self._signaller.signal(batch.workflow_id, ProviderEvents(events=batch.events))
         except Exception as error:  # noqa: BLE001 - a batch that cannot even be encoded must not stop the others
             ending = _broke("relay_broke", batch, error)
-        try:
-            await self._record(batch, ending)
-        except StoreUnavailable:  # the lease runs out and the batch is signalled again: at least once
-            log.warning("relay_not_recorded", workflow_id=batch.workflow_id)
-        except Exception as error:  # noqa: BLE001 - as above
-            _broke("relay_not_recorded", batch, error)
+        self._ended.append(self._ending_of(batch, ending))
+        for event in batch.events:
+            self._metrics.events.labels(batch.provider, event.body.kind, ending.value).inc()
 
-    async def _record(self, batch: RelayBatch, ending: Handover) -> None:
+    def _ending_of(self, batch: RelayBatch, ending: Handover) -> Ending:
         match ending:
             case Handover.TAKEN:
-                await self._outbound.settle(batch, EventState.RELAYED)
                 now = self._clock()
                 for received_at in batch.received_at:
                     self._metrics.relaying.observe(max(0.0, (now - received_at).total_seconds()))
+                return Ending(batch, EventState.RELAYED)
             case Handover.CLOSED if is_gate(batch.workflow_id):  # nobody waited there
-                await self._outbound.settle(batch, EventState.NO_EFFECT, reason="no-gate")
+                return Ending(batch, EventState.NO_EFFECT, reason="no-gate")
             case Handover.CLOSED:
-                await self._outbound.settle(batch, EventState.LATE)
                 log.info("events_late", workflow_id=batch.workflow_id, events=len(batch.events))
+                return Ending(batch, EventState.LATE)
             case Handover.REFUSED if len(batch.events) == 1:
-                await self._outbound.settle(batch, EventState.PARKED, reason="refused-by-temporal")
                 log.error("event_refused", workflow_id=batch.workflow_id)
+                return Ending(batch, EventState.PARKED, reason="refused-by-temporal")
             case _:
-                await self._outbound.postpone(batch, one_by_one=ending is Handover.REFUSED)
                 log.warning("relay_postponed", workflow_id=batch.workflow_id, failures=batch.failures + 1)
-        for event in batch.events:
-            self._metrics.events.labels(batch.provider, event.body.kind, ending.value).inc()
+                return Ending(batch, None, one_by_one=ending is Handover.REFUSED)
+
+    async def _record_alone(self, endings: Sequence[Ending]) -> None:
+        """Write down one after the other. What cannot be is signalled again after its lease: at least once."""
+        for one in endings:
+            try:
+                await self._outbound.record([one])
+            except Exception as error:  # noqa: BLE001 - as above
+                _broke("relay_not_recorded", one.batch, error)

@@ -4,7 +4,6 @@ A delivery is verified on its raw bytes, stored, and only then answered 200; eve
 the answer has no framework and no thread hop but the commit.
 """
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
@@ -13,8 +12,10 @@ from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
 import structlog
+from prometheus_client import Counter
 
 from domain.errors import HandshakeRefused, StoreUnavailable, WebhookRefused
+from gateway.deadlines import Deadlines
 from gateway.metrics import GatewayMetrics
 from store.inbox import Delivery
 
@@ -32,6 +33,7 @@ BODY_TIME = 15.0
 COMMIT_TIME = 10.0
 """Seconds to wait for the store before 503; what is committed after all is dropped as a repeat when it comes again."""
 
+_EMPTY = (b"content-length", b"0")
 _SAFE = (
     (b"x-content-type-options", b"nosniff"),
     (b"cache-control", b"no-store"),
@@ -77,9 +79,10 @@ class _Answer:
     verdict: str
     text: bytes = b""
     more: tuple[tuple[bytes, bytes], ...] = ()
+    safe: tuple[tuple[bytes, bytes], ...] = _SAFE
 
 
-_KEPT = _Answer(200, "kept")
+_KEPT = _Answer(200, "kept", safe=())  # to a provider's program, and with nothing in it that a browser could interpret
 _REFUSED = _Answer(401, "refused")
 _NOWHERE = _Answer(404, "no-account")
 _TOO_LARGE = _Answer(413, "too-large", more=((b"connection", b"close"),))
@@ -110,6 +113,8 @@ class WebhookApp:
         self._committer = committer
         self._metrics = metrics
         self._clock = clock
+        self._counters: dict[tuple[str, str, str], Counter] = {}
+        self._body_times, self._commit_times = Deadlines(BODY_TIME), Deadlines(COMMIT_TIME)
 
     async def __call__(self, scope: Scope, receive: Receive, respond: Respond) -> None:
         """Answer one request."""
@@ -122,8 +127,9 @@ class WebhookApp:
             self._count(door, "gone")
             return
         self._count(door, answer.verdict)
-        headers = [(b"content-length", str(len(answer.text)).encode()), *_SAFE, *answer.more]
+        headers = [_EMPTY, *answer.safe, *answer.more]
         if answer.text:
+            headers[0] = (b"content-length", str(len(answer.text)).encode())
             headers.append((b"content-type", b"text/plain; charset=utf-8"))
         await respond({"type": "http.response.start", "status": answer.status, "headers": headers})
         await respond({"type": "http.response.body", "body": answer.text})
@@ -135,8 +141,12 @@ class WebhookApp:
         return None
 
     def _count(self, door: Door | None, verdict: str) -> None:
-        provider, account = (door.provider, door.account) if door else ("", "")  # a path is anybody's text: no label
-        self._metrics.webhooks.labels(provider, account, verdict).inc()
+        # a path is anybody's text: no label
+        labels = (door.provider, door.account, verdict) if door else ("", "", verdict)
+        counter = self._counters.get(labels)
+        if counter is None:
+            counter = self._counters[labels] = self._metrics.webhooks.labels(*labels)
+        counter.inc()
 
     async def _answer(self, door: Door | None, scope: Scope, receive: Receive) -> _Answer:
         if door is None:
@@ -151,7 +161,7 @@ class WebhookApp:
     async def _delivery(self, door: Door, scope: Scope, receive: Receive) -> _Answer:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         try:
-            async with asyncio.timeout(BODY_TIME):
+            with self._body_times.one():
                 body = await _read(headers.get("content-length", ""), receive)
         except _TooLargeError:
             return _TOO_LARGE
@@ -172,7 +182,7 @@ class WebhookApp:
 
     async def _keep(self, delivery: Delivery, committer: Committer) -> _Answer:
         try:
-            async with asyncio.timeout(COMMIT_TIME):
+            with self._commit_times.one():
                 await committer.keep(delivery)
         except (StoreUnavailable, TimeoutError) as error:
             log.warning("webhook_not_kept", account=delivery.account, error=_name(error))

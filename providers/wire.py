@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import BeforeValidator, ConfigDict
+from pydantic import BeforeValidator, ConfigDict, SkipValidation
 from pydantic.alias_generators import to_camel
 
 from domain.model import JsonValue, Model
@@ -75,7 +75,7 @@ def _clean(value: JsonValue, depth: int) -> JsonValue:
     if depth == 0:
         raise RecursionError
     if isinstance(value, str):
-        return _SURROGATES.sub("\ufffd", value)
+        return value if value.isascii() else _SURROGATES.sub("\ufffd", value)
     if isinstance(value, list):
         return [_clean(item, depth - 1) for item in value]
     if isinstance(value, dict):
@@ -121,7 +121,8 @@ def as_truth(value: object) -> object:
 Text = Annotated[str, BeforeValidator(as_text)]
 Id = Annotated[str, BeforeValidator(as_id)]
 Truth = Annotated[bool, BeforeValidator(as_truth)]
-Object = Annotated[dict[str, JsonValue], BeforeValidator(as_object)]
+Object = Annotated[SkipValidation[dict[str, JsonValue]], BeforeValidator(as_object)]
+"""What ``read_json`` read: it is JSON already, and proving that once more takes as long as reading it took."""
 Items = Annotated[tuple[JsonValue, ...], BeforeValidator(as_list)]
 
 

@@ -1,7 +1,7 @@
 """Recognising a person by any of their aliases, inside a transaction of the caller's."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import Connection, delete, insert, select, update
 
@@ -55,6 +55,12 @@ def lock_contact(connection: Connection, contact_id: str) -> bool:
     # the weaker form, FOR NO KEY UPDATE, does not stop rows that merely refer to the contact, such as aliases
     wanted = select(contacts.c.id).where(contacts.c.id == contact_id).with_for_update(key_share=True)
     return connection.execute(wanted).one_or_none() is not None
+
+
+def lock_contacts(connection: Connection, contact_ids: Collection[str]) -> set[str]:
+    """``lock_contact`` for several, in the order in which everybody locks them. Those that are there."""
+    wanted = select(contacts.c.id).where(contacts.c.id.in_(contact_ids)).order_by(contacts.c.id)
+    return set(connection.execute(wanted.with_for_update(key_share=True)).scalars())
 
 
 def _keep_contact(connection: Connection, contact_id: str) -> bool:

@@ -20,7 +20,7 @@ from itertools import takewhile
 from typing import Final, TypeVar
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, and_, func, select, update
 from sqlalchemy.engine import RowMapping
 
 from domain.errors import Erased, NotFound, SetupError
@@ -126,6 +126,21 @@ class DataKeys:
             _remember(self._owners, workflow_id, owner, _MOST_OWNERS)
         return await self._key_of(owner)
 
+    async def read_ahead(self, workflow_ids: Collection[str]) -> None:
+        """Read the keys of these engagements' candidates that are not kept, all at once: somebody is about to seal.
+
+        What has none, or none any more, is left out: who asks for it alone hears why.
+        """
+        self.forget_old()
+        wanted = sorted({one for one in workflow_ids if engagement_tenant(one) is not None and not self._is_kept(one)})
+        if not wanted:
+            return
+        asked = self._clock()
+        for row in await self._database.read(lambda connection: _held_for(connection, wanted)):
+            key = self._keep(row, asked)
+            _remember(self._owners, row["workflow_id"], key.owner, _MOST_OWNERS)
+            _remember(self._ids, key.owner, key.id, _MOST_OWNERS)
+
     async def audit_key_for_workflow(self, workflow_id: str) -> DataKey:
         """The key of this workflow's audit texts: its tenant's, or the service's for anything that is no engagement."""
         tenant = engagement_tenant(workflow_id)
@@ -189,6 +204,10 @@ class DataKeys:
         key = self._keep(row, asked)
         _remember(self._ids, owner, key.id, _MOST_OWNERS)
         return key
+
+    def _is_kept(self, workflow_id: str) -> bool:
+        owner = self._owners.get(workflow_id)
+        return owner is not None and self._ids.get(owner) in self._kept
 
     def _still_kept(self, key_id: str) -> DataKey | None:
         self.forget_old()
@@ -287,6 +306,18 @@ def _owner_of(connection: Connection, workflow_id: str) -> KeyOwner:
     if row is None:
         raise NotFound(f"Engagement {workflow_id} is not registered, so nothing can be sealed for it")
     return KeyOwner(KeyKind.CONTACT, row.tenant, row.contact_id)
+
+
+def _held_for(connection: Connection, workflow_ids: Sequence[str]) -> list[RowMapping]:
+    """The keys of engagements' candidates that are not destroyed, each with ``workflow_id``."""
+    k, e = keys.c, engagements.c
+    theirs = and_(k.purpose == KeyKind.CONTACT.value, k.tenant == e.tenant, k.contact_id == e.contact_id)
+    wanted = select(keys, e.workflow_id).join(engagements, theirs).where(k.wrapped.is_not(None))
+    found: list[RowMapping] = []
+    for start in range(0, len(workflow_ids), _AT_ONCE):
+        page = wanted.where(e.workflow_id.in_(workflow_ids[start : start + _AT_ONCE]))
+        found += connection.execute(page).mappings()
+    return found
 
 
 def _rewrap(connection: Connection, ring: KeyRing, limit: int) -> int:

@@ -1,6 +1,6 @@
 """People: who they are, whether we may write to them, and who is busy. The in-transaction forms end in ``_within``."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import structlog
@@ -11,7 +11,7 @@ from domain.contacts import Alias, Consent, OptOut, OptOutScope
 from domain.plans import WhenBusy
 from store.aliases import find_within, learn_within, lock_contact, resolve_within
 from store.contact_record import ContactRecord, record_within
-from store.database import Database, insert_new
+from store.database import Database, insert_into
 from store.erasure_tables import is_marked_within
 from store.keys import KeyRing
 from store.leave import (
@@ -36,6 +36,7 @@ __all__ = [
     "opt_out_within",
     "record_consent_within",
     "record_inbound_within",
+    "record_inbounds_within",
     "resolve_within",
 ]
 
@@ -131,19 +132,21 @@ def last_inbound_within(connection: Connection, contact_id: str, line: str) -> d
 
 def record_inbound_within(connection: Connection, contact_id: str, line: str, at: datetime) -> None:
     """``Contacts.record_inbound`` inside a transaction; nothing is kept of a contact that does not exist."""
-    if not lock_contact(connection, contact_id):
-        return
-    row = {"contact_id": contact_id, "line": line, "last_inbound_at": at}
-    if not insert_new(connection, contact_lines, row, key=["contact_id", "line"]):
-        connection.execute(
-            update(contact_lines)
-            .where(
-                contact_lines.c.contact_id == contact_id,
-                contact_lines.c.line == line,
-                contact_lines.c.last_inbound_at < at,
-            )
-            .values(last_inbound_at=at)
-        )
+    if lock_contact(connection, contact_id):
+        record_inbounds_within(connection, {(contact_id, line): at})
+
+
+def record_inbounds_within(connection: Connection, wrote: Mapping[tuple[str, str], datetime]) -> None:
+    """When contacts, which are there and locked, last wrote to lines. An earlier instant is no news."""
+    statement = insert_into(connection, contact_lines)
+    at = statement.excluded.last_inbound_at
+    statement = statement.on_conflict_do_update(
+        index_elements=["contact_id", "line"],
+        set_={"last_inbound_at": at},
+        where=contact_lines.c.last_inbound_at < at,
+    )
+    rows = [{"contact_id": who, "line": line, "last_inbound_at": wrote[who, line]} for who, line in sorted(wrote)]
+    connection.execute(statement, rows)
 
 
 def open_engagements_within(connection: Connection, contact_id: str, line: str | None = None) -> tuple[str, ...]:

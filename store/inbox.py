@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import Connection, func, insert, or_, select, update
+from sqlalchemy import Connection, Table, func, insert, or_, select, update
 
 from domain.errors import SetupError
 from domain.events import ProviderEvent
@@ -22,7 +22,7 @@ from store.erasure_tables import erasures
 from store.inbox_effects import ContactEffects, apply_within
 from store.inbox_gates import apply_within as apply_to_scopes_within
 from store.inbox_gates import gates_within
-from store.inbox_relay import wanted_within
+from store.inbox_relay import Taking, wanted_within
 from store.inbox_tables import DeliveryState, EventState, inbox_deliveries, inbox_events, purpose_of
 from store.keys import KeyRing
 
@@ -131,6 +131,11 @@ class Inbox:
         """Store deliveries durably, all or none, in this order."""
         await self._db.write(lambda connection: self._keep(connection, deliveries))
 
+    async def keep_in_hand(self, deliveries: Sequence[Delivery]) -> tuple[StoredDelivery, ...]:
+        """As ``keep``, and take them in hand at once, as ``claim`` would."""
+        ids = await self._db.write(lambda connection: self._keep(connection, deliveries, in_hand=True))
+        return tuple(StoredDelivery(id_, one) for id_, one in zip(ids, deliveries, strict=True))
+
     async def claim(self, accounts: Collection[str], limit: int) -> tuple[StoredDelivery, ...]:
         """Take unread deliveries of ``accounts`` in hand, oldest first; nobody else gets them until the lease ends.
 
@@ -147,15 +152,19 @@ class Inbox:
                 opened.append(StoredDelivery(one.id, replace(one.delivery, body=body)))
         return tuple(opened)
 
-    async def keep_events(self, read: Sequence[ReadDelivery]) -> tuple[Kept, ...]:
+    async def keep_events(self, read: Sequence[ReadDelivery], taking: Taking | None = None) -> tuple[Kept, ...]:
         """Store what was read, with its effects on contacts, and drop the raw bodies: one transaction.
 
-        A delivery whose lease went to another gateway is left to that one.
+        Where an engagement is to hear of it at once, ``taking`` takes it in hand in the same transaction. A delivery
+        whose lease went to another gateway is left to that one.
         """
-        return await self._db.write(lambda connection: self._keep_events(connection, read))
+        return await self._db.write(lambda connection: self._keep_events(connection, read, taking))
 
-    def _keep(self, connection: Connection, deliveries: Sequence[Delivery]) -> None:
-        rows = [
+    def _keep(self, connection: Connection, deliveries: Sequence[Delivery], *, in_hand: bool = False) -> Sequence[int]:
+        """The ids of what was stored where it was taken in hand, else nothing: counting them costs."""
+        if not deliveries:
+            return ()
+        rows: list[dict[str, object]] = [
             {
                 "provider": delivery.provider,
                 "account": delivery.account,
@@ -165,8 +174,19 @@ class Inbox:
             }
             for delivery in deliveries
         ]
-        if rows:
+        if not in_hand:
             connection.execute(insert(inbox_deliveries), rows)
+            return ()
+        lease = {"owner": self._owner, "leased_until": self._clock() + self._lease}
+        if connection.dialect.name == "sqlite":  # has one writer at a time, and numbers rows as they come
+            connection.execute(insert(inbox_deliveries), [row | lease for row in rows])
+            last = connection.execute(select(func.max(inbox_deliveries.c.id))).scalar_one()
+            return range(last - len(rows) + 1, last + 1)
+        ids = _numbers(connection, len(rows), inbox_deliveries)
+        connection.execute(
+            insert(inbox_deliveries), [row | lease | {"id": id_} for row, id_ in zip(rows, ids, strict=True)]
+        )
+        return ids
 
     def _claim(self, connection: Connection, accounts: Collection[str], limit: int) -> list[StoredDelivery]:
         """The deliveries with their bodies as they lie there, sealed."""
@@ -190,7 +210,9 @@ class Inbox:
             )
         return [StoredDelivery(row.id, Delivery(row.provider, row.account, row.body, row.received_at)) for row in rows]
 
-    def _keep_events(self, connection: Connection, read: Sequence[ReadDelivery]) -> tuple[Kept, ...]:
+    def _keep_events(
+        self, connection: Connection, read: Sequence[ReadDelivery], taking: Taking | None
+    ) -> tuple[Kept, ...]:
         """Every kind of row is locked in one order everywhere, so no two transactions wait for each other."""
         mine = self._finish(connection, [one.stored.id for one in read])
         told = [fact for one in read if one.stored.id in mine for fact in self._facts(_at_gates(connection, one))]
@@ -202,8 +224,10 @@ class Inbox:
         apply_within(connection, self._keys, effects)
         scoped = [(fact.stored.delivery.account, fact.placed.event) for fact in new if fact.stored and fact.placed]
         apply_to_scopes_within(connection, scoped, self._clock())
-        wanted_within(connection, self._wanted(placed), self._clock())
+        wanted_within(connection, wanted := self._wanted(placed), self._clock())
         forget_the_erased(connection, {one.placement.contact_id for one in placed} - {""})
+        if taking is not None and wanted and min(wanted.values()) <= self._clock():
+            taking.within(connection)
         is_new = set(map(id, new))
         return tuple(
             Kept(fact.provider, fact.kind, fact.state.value if id(fact) in is_new else DUPLICATE) for fact in told
@@ -362,7 +386,7 @@ def _first_of_each(told: Sequence[_Fact], inserted: set[tuple[object, object]]) 
     return first
 
 
-def _numbers(connection: Connection, many: int) -> Sequence[int]:
+def _numbers(connection: Connection, many: int, table: Table = inbox_events) -> Sequence[int]:
     """The next ids, ascending. PostgreSQL only."""
-    sequence = func.pg_get_serial_sequence(inbox_events.name, "id")
+    sequence = func.pg_get_serial_sequence(table.name, "id")
     return connection.execute(select(func.nextval(sequence)).select_from(func.generate_series(1, many))).scalars().all()

@@ -9,7 +9,15 @@ from sqlalchemy import Connection
 
 from domain.contacts import Alias, OptOut, OptOutScope
 from domain.errors import NotFound
-from store.contacts import learn_within, opt_in_within, opt_out_within, record_inbound_within, resolve_within
+from store.aliases import lock_contacts
+from store.contacts import (
+    learn_within,
+    opt_in_within,
+    opt_out_within,
+    record_inbound_within,
+    record_inbounds_within,
+    resolve_within,
+)
 from store.keys import KeyRing
 
 
@@ -48,11 +56,22 @@ def apply_within(connection: Connection, keys: KeyRing, several: Iterable[Contac
     """
     told = list(several)
     known = [(contact_id, effects) for effects in told for contact_id in effects.contact_ids]
+    there = lock_contacts(connection, {contact_id for contact_id, _ in known}) if known else set[str]()
+    known = [(contact_id, effects) for contact_id, effects in known if contact_id in there]
     for contact_id, effects in sorted(known, key=lambda pair: pair[0]):  # stable: one person's stay in their order
         _apply_if_there(connection, keys, contact_id, effects)
+    wrote: dict[tuple[str, str], datetime] = {}
+    for contact_id, effects in known:
+        for line in effects.wrote_to:
+            wrote[contact_id, line] = max(effects.at, wrote.get((contact_id, line), effects.at))
+    if wrote:
+        record_inbounds_within(connection, wrote)
     strangers = [effects for effects in told if not effects.contact_ids and effects.stranger and effects.opted_out_of]
     for effects in sorted(strangers, key=lambda one: min(map(keys.alias_digest, one.stranger))):
-        _apply_if_there(connection, keys, resolve_within(connection, keys, effects.stranger), effects)
+        contact_id = resolve_within(connection, keys, effects.stranger)
+        _apply_if_there(connection, keys, contact_id, effects)
+        for line in effects.wrote_to:
+            record_inbound_within(connection, contact_id, line, effects.at)
 
 
 def _apply_if_there(connection: Connection, keys: KeyRing, contact_id: str, effects: ContactEffects) -> None:
@@ -66,7 +85,5 @@ def _apply(connection: Connection, keys: KeyRing, contact_id: str, effects: Cont
         opt_out_within(connection, contact_id, opt_out)
     for line in effects.opted_in_to:
         opt_in_within(connection, contact_id, effects.scope, line, effects.at, effects.source)
-    for line in effects.wrote_to:
-        record_inbound_within(connection, contact_id, line, effects.at)
     if effects.learned:
         learn_within(connection, keys, contact_id, effects.learned)

@@ -5,12 +5,13 @@ whose signals fail waits by itself and delays nobody.
 """
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import Connection, Integer, and_, bindparam, case, delete, func, or_, select, update
+from sqlalchemy import BindParameter, Connection, Integer, and_, bindparam, case, delete, func, or_, select, update
 
 from domain.errors import SetupError
 from domain.events import ProviderEvent
@@ -30,18 +31,22 @@ MOST_EVENTS = 100
 MOST_BYTES = 512 * 1024
 """One signal holds no more than this: Temporal refuses payloads over 2 MiB."""
 
-# Run once per signal, so they are built only once.
+_READ_AT_ONCE = 500
+"""Events of several engagements that are read together; whose part was cut off is read by itself."""
+
+# Run in every round, so they are built only once.
 _e, _r = inbox_events.c, inbox_relays.c
-_IS_PENDING = and_(_e.workflow_id == bindparam("its"), _e.state == EventState.PENDING.value)
-_OWNER = select(_r.owner).where(_r.workflow_id == bindparam("its")).with_for_update()
+_THEM: BindParameter[str] = bindparam("them", expanding=True)
+_ARE_PENDING = and_(_e.workflow_id.in_(_THEM), _e.state == EventState.PENDING.value)
+_OWNERS = select(_r.workflow_id, _r.owner).where(_r.workflow_id.in_(_THEM)).order_by(_r.workflow_id).with_for_update()
 _PENDING = (
-    select(_e.id, _e.provider, _e.payload, _e.received_at)
-    .where(_IS_PENDING)
-    .order_by(_e.delivery_id, _e.id)
+    select(_e.workflow_id, _e.id, _e.provider, _e.payload, _e.received_at)
+    .where(_ARE_PENDING)
+    .order_by(_e.workflow_id, _e.delivery_id, _e.id)
     .limit(bindparam("most", type_=Integer))
 )
-_NEXT_DUE = select(func.min(_e.due_at)).where(_IS_PENDING)
-_FORGET = delete(inbox_relays).where(_r.workflow_id == bindparam("its"))
+_NEXT_DUE = select(_e.workflow_id, func.min(_e.due_at)).where(_ARE_PENDING).group_by(_e.workflow_id)
+_FORGET = delete(inbox_relays).where(_r.workflow_id.in_(_THEM))
 _FREE = (
     update(inbox_relays)
     .where(_r.workflow_id == bindparam("its"))
@@ -62,6 +67,17 @@ class RelayBatch:
 
 
 @dataclass(frozen=True)
+class Ending:
+    """What became of a batch: the final state of its events, or none where it is to be tried again after a pause."""
+
+    batch: RelayBatch
+    state: EventState | None
+    reason: str = ""
+    one_by_one: bool = False
+    """Try again in batches of one."""
+
+
+@dataclass(frozen=True)
 class Due:
     """What is to be handed over now, and when the next will be due, if any waits."""
 
@@ -76,6 +92,23 @@ class _Sealed:
     workflow_id: str
     rows: tuple[tuple[int, str, bytes, datetime], ...]
     failures: int
+
+
+class Taking:
+    """Takes engagements in hand within a transaction of somebody else's; for ``Outbound.opened`` after its commit."""
+
+    def __init__(self, take: Callable[[Connection, int], list[_Sealed]], limit: int) -> None:
+        self._take, self._limit = take, limit
+        self.taken: list[_Sealed] = []
+
+    def within(self, connection: Connection) -> None:
+        """Take what is due now, the longest waiting first."""
+        self.taken = self._take(connection, self._limit)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether more may be due than it could take."""
+        return len(self.taken) >= self._limit
 
 
 def wanted_within(connection: Connection, wanted: Mapping[str, datetime], now: datetime) -> None:
@@ -114,28 +147,55 @@ class Outbound:
 
     async def due(self, limit: int) -> Due:
         """Take up to ``limit`` engagements in hand whose events are due, the longest waiting first."""
-        sealed, next_at = await self._db.write(lambda connection: self._due(connection, limit))
+        return await self.turn((), limit)
+
+    async def turn(self, endings: Sequence[Ending], limit: int) -> Due:
+        """Write down what became of batches, and take what is due then, both in one transaction."""
+        sealed, next_at = await self._db.write(lambda connection: self._turn(connection, endings, limit))
+        return Due(await self._all_opened(sealed), next_at)
+
+    def taking(self, limit: int) -> Taking:
+        """For a transaction that makes engagements due, and may take them at once; ``limit`` as in ``due``."""
+        return Taking(self._due, limit)
+
+    async def opened(self, taking: Taking) -> tuple[RelayBatch, ...]:
+        """The batches that were taken in a transaction which is committed now."""
+        return await self._all_opened(taking.taken)
+
+    async def _all_opened(self, sealed: Sequence[_Sealed]) -> tuple[RelayBatch, ...]:
         batches = []
         for one in sealed:
             try:
                 batches.append(self._opened(one))
             except (SetupError, ValueError) as error:  # what does not open must not stop the other engagements
                 await self._set_back(one, type(error).__name__)
-        return Due(tuple(batches), next_at)
+        return tuple(batches)
+
+    async def record(self, endings: Sequence[Ending]) -> None:
+        """Write down what became of batches; their engagements are free for the next ones."""
+        if endings:
+            await self._db.write(lambda connection: self._record(connection, endings))
 
     async def settle(self, batch: RelayBatch, state: EventState, reason: str = "") -> None:
         """The events of ``batch`` reached a final state; the engagement is free for the next batch."""
-        await self._db.write(lambda connection: self._settle(connection, batch, state, reason))
+        await self.record([Ending(batch, state, reason)])
 
     async def postpone(self, batch: RelayBatch, *, one_by_one: bool = False) -> None:
         """The batch could not be handed over: it is tried again after a pause, perhaps in batches of one."""
-        await self._db.write(lambda connection: self._postpone(connection, batch, one_by_one=one_by_one))
+        await self.record([Ending(batch, None, one_by_one=one_by_one)])
 
     async def _set_back(self, sealed: _Sealed, error: str) -> None:
         log.error("events_do_not_open", workflow_id=sealed.workflow_id, events=len(sealed.rows), error=error)
         await self._db.write(lambda connection: self._postpone(connection, sealed, one_by_one=False))
 
-    def _due(self, connection: Connection, limit: int) -> tuple[list[_Sealed], datetime | None]:
+    def _turn(
+        self, connection: Connection, endings: Sequence[Ending], limit: int
+    ) -> tuple[list[_Sealed], datetime | None]:
+        if endings:
+            self._record(connection, endings)
+        return self._due(connection, limit) if limit > 0 else [], _next_at(connection)
+
+    def _due(self, connection: Connection, limit: int) -> list[_Sealed]:
         now, c = self._clock(), inbox_relays.c
         free = or_(c.leased_until.is_(None), c.leased_until <= now)
         rows = connection.execute(
@@ -145,20 +205,18 @@ class Outbound:
             .limit(limit)
             .with_for_update(skip_locked=True)
         ).all()
-        sealed = []
-        for row in rows:
-            events = _pending(connection, row.workflow_id, 1 if row.one_by_one else MOST_EVENTS)
-            if events:
-                sealed.append(_Sealed(row.workflow_id, events, row.failures))
-            else:
-                _release(connection, row.workflow_id)
+        if not rows:
+            return []
+        events = _pending(connection, {row.workflow_id: 1 if row.one_by_one else MOST_EVENTS for row in rows})
+        sealed = [_Sealed(row.workflow_id, its, row.failures) for row in rows if (its := events[row.workflow_id])]
+        _release(connection, [row.workflow_id for row in rows if not events[row.workflow_id]])
         if sealed:
             connection.execute(
                 update(inbox_relays)
                 .where(c.workflow_id.in_([one.workflow_id for one in sealed]))
                 .values(owner=self._owner, leased_until=now + self._lease)
             )
-        return sealed, _next_at(connection)
+        return sealed
 
     def _opened(self, sealed: _Sealed) -> RelayBatch:
         events = tuple(
@@ -174,20 +232,32 @@ class Outbound:
             failures=sealed.failures,
         )
 
-    def _settle(self, connection: Connection, batch: RelayBatch, state: EventState, reason: str) -> None:
-        # relays are always locked before events here, as in wanted_within
-        mine = self._lock_mine(connection, batch.workflow_id)
+    def _record(self, connection: Connection, endings: Sequence[Ending]) -> None:
+        # relays are always locked before events here, as in wanted_within, and in the same order
+        owners = connection.execute(_OWNERS, {"them": [one.batch.workflow_id for one in endings]})
+        mine = {workflow_id for workflow_id, owner in owners if owner == self._owner}
+        settled: dict[tuple[EventState, str], list[RelayBatch]] = defaultdict(list)
+        for one in endings:
+            if one.state is None:
+                self._postpone(connection, one.batch, one_by_one=one.one_by_one)
+            else:
+                settled[one.state, one.reason].append(one.batch)
+        for (state, reason), batches in settled.items():
+            self._settle(connection, batches, state, reason)
+        done = {batch.workflow_id for batches in settled.values() for batch in batches}
+        _release(connection, sorted(mine & done))
+
+    def _settle(self, connection: Connection, batches: Sequence[RelayBatch], state: EventState, reason: str) -> None:
         c = inbox_events.c
         values: dict[str, object] = {"state": state.value, "settled_at": self._clock(), "due_at": None}
         if state is EventState.RELAYED:
             values["payload"] = None  # the engagement has it now
         if reason:
             values["rule"] = reason
+        theirs = [event_id for batch in batches for event_id in batch.event_ids]
         connection.execute(
-            update(inbox_events).where(c.id.in_(batch.event_ids), c.state == EventState.PENDING.value).values(values)
+            update(inbox_events).where(c.id.in_(theirs), c.state == EventState.PENDING.value).values(values)
         )
-        if mine:
-            _release(connection, batch.workflow_id)
 
     def _postpone(self, connection: Connection, batch: RelayBatch | _Sealed, *, one_by_one: bool) -> None:
         c = inbox_relays.c
@@ -204,31 +274,50 @@ class Outbound:
             update(inbox_relays).where(c.workflow_id == batch.workflow_id, c.owner == self._owner).values(values)
         )
 
-    def _lock_mine(self, connection: Connection, workflow_id: str) -> bool:
-        owner = connection.execute(_OWNER, {"its": workflow_id}).scalar_one_or_none()
-        return owner == self._owner
+
+_Event = tuple[int, str, bytes, datetime]
+"""As it lies in the store: id, provider, payload, received at."""
 
 
-def _pending(connection: Connection, workflow_id: str, limit: int) -> tuple[tuple[int, str, bytes, datetime], ...]:
-    """The oldest pending events of one engagement; at least one, and then no more than one signal may hold."""
-    rows = connection.execute(_PENDING, {"its": workflow_id, "most": limit})
-    taken: list[tuple[int, str, bytes, datetime]] = []
+def _pending(connection: Connection, most: Mapping[str, int]) -> dict[str, tuple[_Event, ...]]:
+    """The oldest pending events of these engagements, each no more than ``most`` says and one signal may hold."""
+    together = _READ_AT_ONCE if len(most) > 1 else max(most.values())
+    found = _read(connection, list(most), together)
+    if len(most) > 1 and sum(map(len, found.values())) == together:  # the last one's may be cut off, or not be there
+        found.popitem()
+        for workflow_id in sorted(most.keys() - found.keys()):
+            found |= _read(connection, [workflow_id], most[workflow_id])
+    return {workflow_id: _for_one_signal(found.get(workflow_id, [])[:many]) for workflow_id, many in most.items()}
+
+
+def _read(connection: Connection, workflow_ids: list[str], most: int) -> dict[str, list[_Event]]:
+    found: dict[str, list[_Event]] = {}
+    for row in connection.execute(_PENDING, {"them": workflow_ids, "most": most}):
+        found.setdefault(row.workflow_id, []).append((row.id, row.provider, row.payload, row.received_at))
+    return found
+
+
+def _for_one_signal(events: Sequence[_Event]) -> tuple[_Event, ...]:
+    """At least one, and then no more than one signal may hold."""
+    taken: list[_Event] = []
     size = 0
-    for row in rows:
-        size += len(row.payload)
+    for event in events:
+        size += len(event[2])
         if taken and size > MOST_BYTES:
             break
-        taken.append((row.id, row.provider, row.payload, row.received_at))
+        taken.append(event)
     return tuple(taken)
 
 
-def _release(connection: Connection, workflow_id: str) -> None:
-    """Give an engagement back: wanted again when its next event is due, forgotten when it has none."""
-    wanted_at = connection.execute(_NEXT_DUE, {"its": workflow_id}).scalar_one()
-    if wanted_at is None:
-        connection.execute(_FORGET, {"its": workflow_id})
-    else:
-        connection.execute(_FREE, {"its": workflow_id, "at": wanted_at})
+def _release(connection: Connection, workflow_ids: Sequence[str]) -> None:
+    """Give engagements back: wanted again when their next event is due, forgotten where there is none."""
+    if not workflow_ids:
+        return
+    wanted = {its: at for its, at in connection.execute(_NEXT_DUE, {"them": workflow_ids}) if at is not None}
+    if idle := [workflow_id for workflow_id in workflow_ids if workflow_id not in wanted]:
+        connection.execute(_FORGET, {"them": idle})
+    if wanted:
+        connection.execute(_FREE, [{"its": workflow_id, "at": wanted[workflow_id]} for workflow_id in sorted(wanted)])
 
 
 def _next_at(connection: Connection) -> datetime | None:

@@ -118,4 +118,4 @@ inbox_relays = Table(
 
 def purpose_of(received_at: datetime) -> str:
     """What inbox contents are sealed for: a key of their own per day of arrival."""
-    return f"inbox/{received_at:%Y-%m-%d}"
+    return f"inbox/{received_at.date().isoformat()}"

@@ -149,7 +149,7 @@ async def test_a_finished_engagement_says_how_it_ended_and_why_and_its_history_w
         audited,
         FINISHED,
         "opening #1: send invitation (en) on recrubo-line · plan warehouse-intake v1 begins",
-        "close as COMPLETED · flow-finished: the candidate answered",
+        "close as COMPLETED, then tell the ATS · flow-finished: the candidate answered",
         CITY,  # the answers themselves stand in the result, for those who may read the candidate's payloads
     )
 
@@ -157,7 +157,7 @@ async def test_a_finished_engagement_says_how_it_ended_and_why_and_its_history_w
 async def test_the_history_of_an_engagement_that_an_operator_ended_says_who_and_why(
     page: Page, audited: Audited
 ) -> None:
-    await history(page, audited, STOPPED, f"close as STOPPED · stop: {STOPPED_FOR} ({OPERATOR})")
+    await history(page, audited, STOPPED, f"close as STOPPED, then tell the ATS · stop: {STOPPED_FOR} ({OPERATOR})")
 
 
 async def test_after_an_erasure_the_history_says_still_what_was_sent_and_why_and_nothing_of_the_person(
@@ -168,7 +168,7 @@ async def test_after_an_erasure_the_history_says_still_what_was_sent_and_why_and
         audited,
         ERASED,
         "opening #1: send invitation (en) on recrubo-line · plan warehouse-intake v1 begins",
-        "close as DECLINED · flow-finished: the answer says no by the plan's rule",
+        "close as DECLINED, then tell the ATS · flow-finished: the answer says no by the plan's rule",
         "[erased]",
     )
     assert not any(word in text for word in OF_A_PERSON)

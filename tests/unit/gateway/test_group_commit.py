@@ -9,7 +9,7 @@ from domain.errors import StoreUnavailable
 from gateway import group_commit
 from gateway.group_commit import GroupCommit
 from store.inbox import Delivery
-from tests.unit.gateway.world import now
+from tests.unit.gateway.world import FOREVER, now
 
 
 class SlowKeeper:
@@ -102,3 +102,22 @@ async def test_draining_waits_for_what_was_taken() -> None:
     await group.drain()
     await taken
     assert keeper.batches == [[b"1"]]
+
+
+async def test_many_at_once_are_a_rush_until_they_are_stored_and_a_few_are_none() -> None:
+    keeper = SlowKeeper()
+    group = GroupCommit(keeper, lambda: None)
+    few = asyncio.create_task(group.keep(a_delivery(b"few")))
+    await keeper.began.wait()
+    assert not group.is_rush()
+    many = [asyncio.create_task(group.keep(a_delivery(b"%d" % n))) for n in range(group_commit.RUSH)]
+    await asyncio.sleep(0)
+    assert group.is_rush()
+    keeper.may_commit.release()
+    await few
+    assert group.is_rush()  # they are being stored
+    keeper.may_commit.release()
+    await asyncio.gather(*many)
+    async with asyncio.timeout(FOREVER):
+        while group.is_rush():  # noqa: ASYNC110 - for a moment more: those who were answered may be back with the next
+            await asyncio.sleep(group_commit.RUSH_SECONDS)

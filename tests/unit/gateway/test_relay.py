@@ -1,6 +1,7 @@
 """What the relay makes of Temporal's answers, and how it batches, orders and waits."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 import pytest
@@ -12,16 +13,19 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.service import RetryConfig, RPCError, RPCStatusCode
 
+from domain.errors import StoreUnavailable
 from domain.events import MessageStatus, MessageStatusChanged, ProviderEvent, ProviderEvents
 from gateway.metrics import GatewayMetrics
+from gateway.reading import Reading
 from gateway.relay import Handover, Relay, TemporalSignaller
 from gateway.wakeup import Wakeup
-from store.correlations import Sighting
+from store.candidate_keys import DataKeys
+from store.correlations import Correlations, Sighting
 from store.inbox import Inbox, PlacedEvent, Placement, ReadDelivery
-from store.inbox_relay import Outbound
+from store.inbox_relay import Due, Ending, Outbound
 from store.inbox_tables import EventState
 from tests.processes import free_ports
-from tests.unit.gateway.world import FakeTemporal, World, delivered, delivery, event, finished, now
+from tests.unit.gateway.world import FakeTemporal, World, delivered, delivery, event, finished, now, receiving
 
 
 class FakeHandle:
@@ -83,6 +87,30 @@ async def test_a_temporal_that_is_not_there_means_not_now() -> None:
     assert await TemporalSignaller(client).signal("w", ProviderEvents(events=())) is Handover.NOT_NOW
 
 
+class Counted(Outbound):
+    """Counts its transactions, does not answer while it is ``away``, and cannot write down what is ``broken``."""
+
+    transactions = 0
+    away = False
+    broken = ""
+
+    async def turn(self, endings: Sequence[Ending], limit: int) -> Due:
+        self._asked(endings)
+        return await super().turn(endings, limit)
+
+    async def record(self, endings: Sequence[Ending]) -> None:
+        if endings:
+            self._asked(endings)
+        await super().record(endings)
+
+    def _asked(self, endings: Sequence[Ending]) -> None:
+        self.transactions += 1
+        if self.away:
+            raise StoreUnavailable("the store is away")
+        if any(one.batch.workflow_id == self.broken for one in endings):
+            raise RuntimeError("a defect of ours")
+
+
 class Bench:
     """A relay whose clock the test moves."""
 
@@ -92,7 +120,7 @@ class Bench:
         database, keys = world.stores.database, world.stores.keys
         self.world = world
         self.inbox = Inbox(database, keys, owner="me", clock=clock)
-        self.outbound = Outbound(database, keys, owner="me", clock=clock)
+        self.outbound = Counted(database, keys, owner="me", clock=clock)
         self.relay = Relay(self.outbound, temporal, GatewayMetrics(CollectorRegistry()), Wakeup(), clock=clock)
         self.keys = keys
 
@@ -102,6 +130,10 @@ class Bench:
         placement = Placement(EventState.PENDING, "run_id", workflow_id=workflow_id)
         placed = tuple(PlacedEvent(one, Sighting.of(one, self.keys, thread_may_tie=False), placement) for one in events)
         await self.inbox.keep_events([ReadDelivery(claimed, placed)])
+
+    async def handed_over(self) -> None:
+        """Until every signal that was begun has its answer, which the relay has not written down yet."""
+        await asyncio.gather(*(task for task in asyncio.all_tasks() if task.get_name() == "hand-over"))
 
     async def round(self, after: float = 0.0) -> None:
         self.at += timedelta(seconds=after)
@@ -205,3 +237,78 @@ async def test_long_queues_go_out_in_order_of_arrival(bench: Bench, temporal: Fa
         await bench.round()
     assert temporal.keys("w1") == names
     assert len(temporal.batches) == 3
+
+
+async def test_what_became_of_many_signals_is_written_down_together(bench: Bench, temporal: FakeTemporal) -> None:
+    for n in range(20):
+        await bench.pending(f"w{n}", finished(f"e-{n}"))
+    await bench.round()
+    assert len(temporal.batches) == 20
+    assert bench.outbound.transactions == 2  # one takes them all, one records them all
+    assert await bench.world.states() == {EventState.RELAYED: 20}
+
+
+async def test_a_store_that_is_away_after_a_signal_hears_of_it_later_and_nothing_is_signalled_twice(
+    bench: Bench, temporal: FakeTemporal
+) -> None:
+    await bench.pending("w1", finished("answer"))
+    await bench.relay.round()
+    await bench.handed_over()
+    bench.outbound.away = True
+    with pytest.raises(StoreUnavailable):
+        await bench.relay.round()
+    bench.outbound.away = False
+    await bench.relay.round()
+    assert await bench.world.states() == {EventState.RELAYED: 1}
+    await bench.round(after=60)
+    assert temporal.tries["w1"] == 1
+
+
+async def test_an_ending_that_cannot_be_written_down_holds_up_no_other(bench: Bench, temporal: FakeTemporal) -> None:
+    for name in ("w1", "w2", "w3"):
+        await bench.pending(name, finished(name))
+    bench.outbound.broken = "w2"
+    await bench.round()
+    assert await bench.world.states() == {EventState.PENDING: 1, EventState.RELAYED: 2}
+    bench.outbound.broken = ""
+    await bench.round(after=60)
+    assert temporal.tries == {"w1": 1, "w2": 2, "w3": 1}  # at least once
+
+
+async def test_an_ending_that_cannot_be_written_down_holds_up_no_other_in_the_next_round_either(
+    bench: Bench, temporal: FakeTemporal
+) -> None:
+    for name in ("w1", "w2"):
+        await bench.pending(name, finished(name))
+    bench.outbound.broken = "w2"
+    await bench.relay.round()
+    await bench.handed_over()
+    with pytest.raises(RuntimeError):
+        await bench.relay.round()
+    assert await bench.world.states() == {EventState.PENDING: 1, EventState.RELAYED: 1}
+
+
+async def test_an_answer_leaves_as_it_is_stored_without_a_round_of_the_relays(
+    bench: Bench, temporal: FakeTemporal
+) -> None:
+    workflow_id = await bench.world.sent("a-1", run_id="run-1")
+    await bench.world.stores.data_keys.key_for_workflow(workflow_id)
+    data_keys = DataKeys(bench.world.stores.database, bench.keys)
+    reading = Reading(
+        bench.inbox,
+        Correlations(bench.world.stores.database),
+        bench.keys,
+        {"main": receiving()},
+        metrics=GatewayMetrics(CollectorRegistry()),
+        on_kept=lambda _: None,
+        relay=bench.relay,
+        data_keys=data_keys,
+    )
+    await bench.inbox.keep([delivery(finished("answer", run_id="run-1"), at=bench.at)])
+    await reading.round()
+    await temporal.until(lambda: bool(temporal.batches))
+    assert temporal.keys(workflow_id) == ["answer"]
+    assert data_keys.kept == 1  # under which its signal is sealed
+    await bench.relay.finish()
+    assert bench.outbound.transactions == 1
+    assert await bench.world.states() == {EventState.RELAYED: 1}

@@ -5,18 +5,24 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
+from prometheus_client import CollectorRegistry
 
 from domain.errors import StoreUnavailable
 from domain.events import FormAnswered
-from gateway.webhooks import BODY_LIMIT
+from gateway import group_commit, webhooks
+from gateway.metrics import GatewayMetrics
+from gateway.webhooks import BODY_LIMIT, Door, Message, WebhookApp
+from store.inbox import Delivery
 from store.inbox_tables import EventState
 from store.stores import Stores
-from tests.unit.gateway.plain_reader import SECRET
+from tests.unit.gateway.plain_reader import SECRET, PlainReader
 from tests.unit.gateway.world import (
+    FOREVER,
     FakeTemporal,
     World,
     event,
     finished,
+    now,
     parts_of,
     running,
 )
@@ -159,3 +165,60 @@ async def test_many_requests_at_once_are_all_taken(world: World, temporal: FakeT
         await temporal.until(lambda: len(temporal.heard[workflow]) == 60)
     assert {answer.status_code for answer in answers} == {200}
     assert sorted(temporal.keys(workflow)) == sorted(f"e-{n}" for n in range(60))
+
+
+async def test_under_a_rush_everything_is_taken_and_every_engagement_hears_of_it_once(
+    world: World, temporal: FakeTemporal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_commit, "RUSH", 1)  # whatever waits is one, and so it never ends while any does
+    workflows = [await world.sent(f"a-{n}", run_id=f"run-{n}") for n in range(4)]
+    async with running(parts_of(world.stores, temporal)) as gateway:
+        told = [(n, part) for part in range(40) for n in range(4)]
+        await asyncio.gather(*(gateway.post(finished(f"e-{n}-{part}", run_id=f"run-{n}")) for n, part in told))
+        await temporal.until(lambda: all(len(temporal.heard[one]) >= 40 for one in workflows))
+    for n, workflow in enumerate(workflows):
+        assert sorted(temporal.keys(workflow)) == sorted(f"e-{n}-{part}" for part in range(40))
+
+
+class Never:
+    """A store that does not answer."""
+
+    async def keep(self, delivery: Delivery) -> None:
+        await asyncio.Event().wait()
+
+
+async def test_a_sender_that_takes_too_long_over_its_body_gets_408_and_a_store_that_does_gets_it_503(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(webhooks, "BODY_TIME", 0.01)
+    monkeypatch.setattr(webhooks, "COMMIT_TIME", 0.01)
+    door = Door("plain", "main", PlainReader())
+    app = WebhookApp({("plain", "main"): door}, Never(), GatewayMetrics(CollectorRegistry()), now)
+    slow: asyncio.Queue[Message] = asyncio.Queue()
+    slow.put_nowait({"type": "http.request", "body": b"{", "more_body": True})
+    whole: asyncio.Queue[Message] = asyncio.Queue()
+    whole.put_nowait({"type": "http.request", "body": b"{}"})
+    async with asyncio.timeout(FOREVER):
+        assert [await answered(app, slow), await answered(app, whole)] == [408, 503]
+
+
+async def answered(app: WebhookApp, sent: asyncio.Queue[Message]) -> int:
+    """The status of the answer to a delivery of which ``sent`` are the parts."""
+    said: list[Message] = []
+
+    async def respond(message: Message) -> None:
+        said.append(message)
+
+    headers = [(b"x-secret", SECRET.encode())]
+    await app({"type": "http", "method": "POST", "path": "/webhooks/plain/main", "headers": headers}, sent.get, respond)
+    status: int = said[0]["status"]
+    return status
+
+
+async def test_what_is_kept_is_answered_in_as_few_words_as_there_are_and_the_rest_is_safe_for_browsers(
+    world: World, temporal: FakeTemporal
+) -> None:
+    async with running(parts_of(world.stores, temporal)) as gateway:
+        kept, refused = await gateway.post(finished("e", run_id="r")), await gateway.post_raw(b"{}", secret="wrong")
+    assert (kept.status_code, set(kept.headers)) == (200, {"content-length", "date"})
+    assert (refused.status_code, refused.headers["x-content-type-options"]) == (401, "nosniff")

@@ -257,3 +257,40 @@ async def test_after_a_rotation_every_key_is_wrapped_again_in_steps_and_the_old_
     assert {(one.kind, one.count) for one in counts if one.master_id} == {(KeyKind.CONTACT, 4), (KeyKind.AUDIT, 1)}
     assert {one.master_id for one in counts if one.master_id} == {KeyRing(NEW, PEPPER).current_id}
     assert sum(one.count for one in counts if not one.master_id) == 1
+
+
+async def test_keys_that_were_read_ahead_are_at_hand_without_another_look(stores: Stores, keys: KeyRing) -> None:
+    made = []
+    for n in range(3):
+        await stores.registry.register(row(f"a-{n}", f"ct_{n}"))
+        made.append((await stores.data_keys.key_for_workflow(f"engagement:acme:a-{n}")).id)
+    clock, looks = Clock(), 0
+    fresh = DataKeys(stores.database, keys, clock=clock)
+    read = stores.database.read
+
+    async def counted(work: Callable[[Connection], object]) -> object:
+        nonlocal looks
+        looks += 1
+        return await read(work)
+
+    stores.database.read = counted  # type: ignore[method-assign,assignment]  # one test's own count
+    ids = [f"engagement:acme:a-{n}" for n in range(3)]
+    await fresh.read_ahead(ids)
+    assert [(await fresh.key_for_workflow(one)).id for one in ids] == made
+    await fresh.read_ahead(ids)
+    assert looks == 1
+    clock.now += KEPT_SECONDS
+    fresh.forget_old()
+    assert fresh.kept == 0
+
+
+async def test_what_has_no_key_is_left_out_and_whoever_asks_for_it_hears_why(stores: Stores, keys: KeyRing) -> None:
+    await stores.registry.register(row("gone", "ct_gone"))
+    await stores.data_keys.key_for_workflow("engagement:acme:gone")
+    await stores.registry.register(row("new", "ct_new"))
+    await destroy(stores.database, "ct_gone")
+    fresh = DataKeys(stores.database, keys)
+    await fresh.read_ahead(["engagement:acme:gone", "engagement:acme:new", "engagement:acme:never", "gate:line:nl-1"])
+    assert fresh.kept == 0
+    with pytest.raises(Erased):
+        await fresh.key_for_workflow("engagement:acme:gone")
