@@ -16,6 +16,9 @@ from domain.model import Model
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGE, KEPT = DOCS / "performance.md", DOCS / "performance.json"
+GOALS = "goals"
+"""The place of every figure that has a goal."""
+_VERDICTS = {"met": "met", "missed": "**missed**"}
 _MARK = re.compile(r"<!-- figures: (?P<bench>[a-z-]+) -->\n(?P<its>.*?)<!-- end -->\n", re.DOTALL)
 
 
@@ -118,7 +121,34 @@ def with_runs(known: Mapping[str, Measured], runs: Sequence[KeptRun]) -> dict[st
 
 def filled(page: str, measured: Mapping[str, Measured]) -> str:
     """The page with its figures. Raises ``KeyError`` where it has a place for a bench that nobody measured."""
-    return _MARK.sub(lambda mark: _place(mark["bench"], measured[mark["bench"]]), page)
+
+    def its(mark: re.Match[str]) -> str:
+        name = mark["bench"]
+        return _goals(measured) if name == GOALS else _place(name, measured[name])
+
+    return _MARK.sub(its, page)
+
+
+def _goals(measured: Mapping[str, Measured]) -> str:
+    """Every figure that has a goal, in the order of the page's benches."""
+    rows = [
+        (f"`{name}`", _called(figure), _spread(figure, _unit(figure)), figure.goal, _VERDICTS.get(figure.verdict, ""))
+        for name, one in measured.items()
+        for figure in one.report.figures
+        if figure.goal
+    ]
+    grid = _grid(("bench", "figure", "found: median (least to most)", "goal", ""), rows)
+    return "\n".join([f"<!-- figures: {GOALS} -->", *grid, "<!-- end -->\n"])
+
+
+def _called(figure: KeptFigure) -> str:
+    (ours, *others) = figure.sides
+    beside = {"ratio": " ÷ ", "difference": " less "}.get(figure.compared, "")
+    return f"{figure.name}: {ours}{beside}{others[0]}" if others else f"{figure.name}: {ours}"
+
+
+def _unit(figure: KeptFigure) -> str:
+    return "×" if figure.compared == "ratio" else figure.unit
 
 
 def _place(name: str, measured: Measured) -> str:
@@ -137,15 +167,14 @@ def _figures(figures: Sequence[KeptFigure]) -> list[str]:
     rows = []
     for figure in figures:
         (ours_name, ours), *others = figure.sides.items()
-        unit = figure.unit if figure.compared == "difference" else "×"
         rows.append(
             (
                 f"{figure.name}, {ours_name}",
                 _spread(ours, figure.unit),
                 f"{_spread(others[0][1], figure.unit)} ({others[0][0]})" if others else "",
-                _spread(figure, unit) if others else "",
+                _spread(figure, _unit(figure)) if others else "",
                 figure.goal or "",
-                {"met": "met", "missed": "**missed**"}.get(figure.verdict, ""),
+                _VERDICTS.get(figure.verdict, ""),
             )
         )
     compared = " or ".join(sorted({figure.compared for figure in figures} - {"alone"}))

@@ -25,7 +25,8 @@ from runtime.dev_server import DevServer
 
 NAME = "resuming"
 OURS, BARE = "webhook to our gateway", "bare signal"
-RATES = (10, 50, 200)
+RATES, QUICK_RATES = (10, 50, 200), (50,)
+"""Webhooks a second."""
 ENGAGEMENTS = 100
 WORDS = "Yes, that would suit me."
 _PATIENCE = 20.0
@@ -122,15 +123,19 @@ async def run(depth: Depth, directory: Path, tell: Tell) -> Report:
         tell("both ways once, to warm up")
         await ways.warm()
         sides: dict[str, Measure[Delays]] = {}
-        for rate in RATES:
+        for rate in _rates(depth):
             sides |= {f"{OURS}, {rate}/s": ways.webhooks(rate), f"{BARE}, {rate}/s": ways.bare(rate)}
         seen = await interleaved(sides, depth.rounds, tell)
     return _report(depth, seen)
 
 
+def _rates(depth: Depth) -> tuple[int, ...]:
+    return QUICK_RATES if depth.quick else RATES
+
+
 def _report(depth: Depth, seen: dict[str, list[Delays]]) -> Report:
     figures = []
-    for rate in RATES:
+    for rate in _rates(depth):
         ours, bare = seen[f"{OURS}, {rate}/s"], seen[f"{BARE}, {rate}/s"]
         figures += [
             Figure(

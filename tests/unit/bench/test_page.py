@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from bench.figures import Figure, Goal, Report, Side, Table
+from bench.figures import Compared, Figure, Goal, Report, Side, Table
 from bench.machine import Machine
 from bench.page import PAGE, KeptRun, filled, kept, with_runs
 from bench.show import as_json
@@ -39,6 +39,16 @@ def test_a_figure_stands_with_both_sides_their_spread_and_its_goal() -> None:
         "| **missed** |"
     )
     assert "- so it was" in page
+
+
+def test_every_goal_stands_in_one_table_with_what_was_found() -> None:
+    alone = Figure("Actions", "", Side("ours", (11.0,)), compared=Compared.ALONE, goal=Goal("≤ 12", at_most=12))
+    costs = replace(REPORT, bench="costs", figures=(alone, replace(alone, name="bytes", goal=None)))
+    page = filled("<!-- figures: goals -->\n<!-- end -->\n", with_runs({}, [run(REPORT), run(costs)]))
+    assert page.splitlines()[3:-1] == [
+        "| `accepting` | webhooks: ours ÷ theirs | 2.50 × (2.00 to 3.00) | ≥ 3 | **missed** |",
+        "| `costs` | Actions: ours | 11.0 | ≤ 12 | met |",
+    ]
 
 
 def test_counts_stand_as_a_table() -> None:
