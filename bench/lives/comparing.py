@@ -16,7 +16,7 @@ from bench.rapport_side.side import Engine, RapportSide
 from bench.restate_side.side import RestateSide
 
 NAME = "lives"
-QUICKLY, FULLY = (40, 40), (300, 150)
+QUICKLY, FULLY = (40, 40), (120, 80)
 """Engagements of a round, and how many of them are under way at a time."""
 
 OURS, OURS_MEMORY = RapportSide(Engine.POSTGRES), RapportSide(Engine.MEMORY)
