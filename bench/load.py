@@ -79,7 +79,7 @@ class _Load:
     def __init__(self, wanted: Wanted) -> None:
         self._wanted = wanted
         self._requests = deque(enumerate(_written(wanted)))
-        self._idle: list[_Line] = []
+        self._idle: deque[_Line] = deque()  # by turns: one that is idle for seconds is closed by its receiver
         self._waiting: deque[tuple[int, bytes, float]] = deque()
         self._due: dict[_Line, float] = {}
         self._ended = asyncio.Event()
@@ -101,7 +101,7 @@ class _Load:
                 loop.call_at(loop.time() + due, self._due_now)
         else:
             self._until = self._wanted.seconds
-            idle, self._idle = self._idle, []
+            idle, self._idle = self._idle, deque()
             for line in idle:
                 self._send(line, *self._requests.popleft(), 0.0)
         await asyncio.wait_for(self._ended.wait(), self._wanted.seconds + _PATIENCE)
@@ -129,7 +129,7 @@ class _Load:
     def _due_now(self) -> None:
         number, request = self._requests.popleft()
         if self._idle:
-            self._send(self._idle.pop(), number, request, self._now())
+            self._send(self._idle.popleft(), number, request, self._now())
         else:
             self._waiting.append((number, request, self._now()))
             self._open += 1

@@ -40,6 +40,19 @@ def wanted(port: int, bodies: list[str], **more: object) -> Wanted:
     return Wanted(port=port, path="/", headers={"x": "y"}, bodies=bodies, **given)  # type: ignore[arg-type]
 
 
+async def test_connections_take_turns_so_that_none_is_idle_until_its_receiver_closes_it(tmp_path: Path) -> None:
+    """Receivers close what was idle for five seconds, uvicorn for one."""
+    used: list[object] = []
+
+    async def answer(_: bytes) -> bytes:
+        used.append(asyncio.current_task())  # the task that serves its connection
+        return OK
+
+    async with receiver(answer) as port:
+        await load(wanted(port, ["b"] * 8, at=[n * 0.05 for n in range(8)]), tmp_path)
+    assert len(set(used)) == 4
+
+
 async def test_due_requests_are_each_sent_once_at_their_time(tmp_path: Path) -> None:
     heard: list[bytes] = []
 
