@@ -45,7 +45,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns 1 when one could not measure, and when a goal is missed and ``--strict`` was given.
     """
     wanted = _parser().parse_args(arguments)
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))  # simulators tell a lot
     console = Console(width=140 if not sys.stdout.isatty() else None)
     if wanted.list:
         for bench in BENCHES.values():
@@ -103,4 +102,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))  # simulators tell a lot
     sys.exit(main())
