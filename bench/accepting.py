@@ -28,14 +28,13 @@ from bench.ground import (
 )
 from bench.interleaving import Measure, interleaved
 from bench.load import Answers, Wanted
-from bench.postgres import lasting_postgres
 from bench.processes import cores, cpu_seconds, load, on_core
 from bench.webhooks import HEADERS, PATH, mixed
 from runtime.dev_server import DevServer
 from store.inbox_review import InboxReview
 from store.inbox_tables import EventState
 from store.stores import Stores
-from tests.postgres import postgres_missing
+from tests.postgres import postgres_missing, postgres_server
 
 NAME = "accepting"
 SQLITE, POSTGRES = "gateway on SQLite", "gateway on PostgreSQL"
@@ -112,7 +111,7 @@ async def run(depth: Depth, directory: Path, tell: Tell) -> Report:
         temporal = await stack.enter_async_context(await DevServer.start())
         urls: dict[str, str | None] = {SQLITE: None}
         if not postgres_missing():
-            server = stack.enter_context(lasting_postgres())
+            server = stack.enter_context(postgres_server(lasting=True))
             urls[POSTGRES] = fresh_postgres_database(server, "accepting")
         sides: dict[str, Measure[Taken]] = {}
         for name, url in urls.items():

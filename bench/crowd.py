@@ -28,8 +28,6 @@ from domain.ids import ENGAGEMENTS_QUEUE, engagement_workflow_id, send_key
 from domain.send_record import SendRecord
 from domain.sends import LedgerState, MessageThread, Send, SendReceipt
 from domain.state import EngagementState, Stage
-from starter.parts import capabilities_of, reconcile_wait_of
-from starter.service import EngagementService
 from store.candidate_keys import PREFIX, PURPOSE
 from store.keys import KEY_BYTES, KeyRing
 from store.stores import Stores
@@ -112,23 +110,9 @@ async def begin(client: Client, members: Sequence[Member], *, later: timedelta |
     await asyncio.gather(*map(start, members))
 
 
-def service_of(ground: Ground, stores: Stores, client: Client) -> EngagementService:
-    """What callers ask."""
-    return EngagementService(
-        registry=stores.registry,
-        contacts=stores.contacts,
-        ledger=stores.ledger,
-        client=client,
-        topology=ground.topology,
-        capabilities_of=capabilities_of,
-        reconcile_wait_of=reconcile_wait_of,
-        keys=ground.keys,
-    )
-
-
 async def _first(ground: Ground, stores: Stores, client: Client, talk: Talk) -> Engagement:
     """Begin one as callers do, for what the service makes of the request; its workflow ends, to begin again later."""
-    await service_of(ground, stores, client).start(request(reference(0), phone(0)), datetime.now(UTC))
+    await ground.service(stores, client).start(request(reference(0), phone(0)), datetime.now(UTC))
     await client.get_workflow_handle(talk.workflow_id).terminate("it begins again with what it has done")
     found = await stores.registry.input_of(talk.workflow_id)
     if found is None:

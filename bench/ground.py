@@ -25,6 +25,8 @@ from domain.sends import LedgerState, Send, SendReceipt
 from domain.topology import Topology
 from runtime.keyed_codec import KeyedCodec
 from runtime.temporal import connect, data_converter, plugin
+from starter.parts import capabilities_of, reconcile_wait_of
+from starter.service import EngagementService
 from store.keys import KeyRing
 from store.migrate import upgrade
 from store.registry import EngagementRow
@@ -128,6 +130,19 @@ class Ground:
     async def client(self, stores: Stores, temporal: str) -> Client:
         """A client that seals as this installation does."""
         return await connect(plugin(data_converter(KeyedCodec(stores.data_keys, self.keys))), address=temporal)
+
+    def service(self, stores: Stores, client: Client) -> EngagementService:
+        """What callers ask for engagements."""
+        return EngagementService(
+            registry=stores.registry,
+            contacts=stores.contacts,
+            ledger=stores.ledger,
+            client=client,
+            topology=self.topology,
+            capabilities_of=capabilities_of,
+            reconcile_wait_of=reconcile_wait_of,
+            keys=self.keys,
+        )
 
 
 def topology(sandbox_url: str, line_rate: float = 10_000) -> Topology:

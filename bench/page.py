@@ -11,6 +11,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from bench.figures import Table
+from bench.machine import Machine
 from bench.show import number
 from domain.model import Model
 
@@ -48,14 +50,6 @@ class KeptFigure(KeptSpread):
     verdict: str
 
 
-class KeptTable(Model):
-    """Counts."""
-
-    name: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
 class KeptReport(Model):
     """What one bench found."""
 
@@ -66,20 +60,7 @@ class KeptReport(Model):
     verdict: str
     conditions: tuple[str, ...]
     figures: tuple[KeptFigure, ...]
-    tables: tuple[KeptTable, ...]
-
-
-class KeptMachine(Model):
-    """Where."""
-
-    processor: str
-    cores: int
-    memory_gib: float
-    system: str
-    python: str
-    commit: str
-    load: float
-    versions: dict[str, str]
+    tables: tuple[Table, ...]
 
 
 class KeptRun(Model):
@@ -87,7 +68,7 @@ class KeptRun(Model):
 
     measured_at: str
     quick: bool
-    machine: KeptMachine
+    machine: Machine
     reports: tuple[KeptReport, ...]
 
 
@@ -96,7 +77,7 @@ class Measured(Model):
 
     measured_at: str
     quick: bool
-    machine: KeptMachine
+    machine: Machine
     report: KeptReport
 
 

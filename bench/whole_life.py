@@ -26,8 +26,6 @@ from domain.ids import engagement_workflow_id
 from sandbox.personas import PersonaSettings
 from sandbox.serve import running
 from sandbox.settings import Accounts, RecruboAccount, SandboxSettings
-from starter.parts import capabilities_of, reconcile_wait_of
-from starter.service import EngagementService
 from tests.e2e.sides import SANDBOX_SECRETS, SIDES
 from workflows import search_attributes
 
@@ -69,17 +67,7 @@ async def our_life(directory: Path, temporal: str) -> list[Event]:
         stack.enter_context(ground.gateway())
         stack.enter_context(ground.worker())
         client = await ground.client(stores, temporal)
-        service = EngagementService(
-            registry=stores.registry,
-            contacts=stores.contacts,
-            ledger=stores.ledger,
-            client=client,
-            topology=ground.topology,
-            capabilities_of=capabilities_of,
-            reconcile_wait_of=reconcile_wait_of,
-            keys=ground.keys,
-        )
-        await service.start(request("bench-1", "+31612345601"), datetime.now(UTC))
+        await ground.service(stores, client).start(request("bench-1", "+31612345601"), datetime.now(UTC))
         handle = client.get_workflow_handle(engagement_workflow_id(TENANT, "bench-1"))
         await asyncio.wait_for(handle.result(), _LIFE_SECONDS)
         return await events_of(handle)

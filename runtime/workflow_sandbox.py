@@ -25,7 +25,7 @@ class WorkflowSandbox(SandboxedWorkflowRunner):
     """The SDK's sandbox, which knows for whom a payload is sealed without running code inside itself.
 
     The SDK asks that several times for each payload of a task, and each time compiles and runs a few lines within the
-    sandbox: together a tenth of a worker's processor time.
+    sandbox: together a sixth of a worker's processor time.
     """
 
     def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:

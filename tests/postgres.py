@@ -30,12 +30,19 @@ def postgres_missing() -> str:
     return ""
 
 
+_QUICK = ("fsync=off", "full_page_writes=off", "shared_buffers=32MB")
+_LASTING = ("shared_buffers=128MB",)
+
+
 @contextmanager
-def postgres_server() -> Iterator[str]:
+def postgres_server(*, lasting: bool = False) -> Iterator[str]:
     """Start a server, yield its URL (``postgresql+psycopg://…``, superuser, database ``postgres``) and stop it.
 
-    Nothing is flushed to disk: it survives the death of its clients, not that of the machine.
+    Nothing is flushed to disk: it survives the death of its clients, not that of the machine. One that is ``lasting``
+    has each commit on the disk before it answers.
     """
+    settings = ("listen_addresses=", "max_connections=200", *(_LASTING if lasting else _QUICK))
+    options = [word for setting in settings for word in ("-c", setting)]
     binaries = _binaries()
     if binaries is None:
         raise RuntimeError(postgres_missing())
@@ -57,7 +64,7 @@ def postgres_server() -> Iterator[str]:
             raise RuntimeError(f"initdb failed: {made.stderr}")
         with (home / "log").open("wb") as log:
             server = subprocess.Popen(
-                [*_as_postgres(), binaries / "postgres", "-D", data, "-k", home, *_OPTIONS],
+                [*_as_postgres(), binaries / "postgres", "-D", data, "-k", home, *options],
                 stdout=log,
                 stderr=log,
                 env={"LC_ALL": "C", "PATH": os.environ["PATH"]},
@@ -86,19 +93,6 @@ def fresh_database(server: str, template: str = "template1") -> Iterator[str]:
 def database_url(server: str, name: str) -> str:
     """The URL of one database of a server."""
     return make_url(server).set(database=name).render_as_string(hide_password=False)
-
-
-_OPTIONS = [
-    option
-    for setting in (
-        "listen_addresses=",
-        "fsync=off",
-        "full_page_writes=off",
-        "shared_buffers=32MB",
-        "max_connections=200",
-    )
-    for option in ("-c", setting)
-]
 
 
 def _binaries() -> Path | None:

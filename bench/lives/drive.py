@@ -13,10 +13,11 @@ from typing import Protocol
 
 import httpx
 
+from bench.figures import percentile
 from bench.lives.cpu import cpu_seconds, machine_seconds
-from bench.lives.recruiter import LifeLost, Recruiter, StartCall, percentile, phone
+from bench.lives.recruiter import LifeLost, Recruiter, StartCall, phone
 from bench.lives.simulator import ATS_SECRET, running_simulator
-from tests.processes import Process, free_ports
+from tests.processes import free_ports
 
 REPLY_AFTER_S = 5.0
 """From the message's arrival to the candidate's tap. People take longer; what matters is that it is longer than a
@@ -172,11 +173,6 @@ def complaints(directory: Path) -> str:
         lines = [line for line in log.read_text(errors="replace").splitlines() if not _INFORMS.search(line)]
         told += [f"{log.stem}: {line[:COMPLAINT]}" for line in lines[-3:]]
     return "\n".join(told)
-
-
-def has_said(process: Process, word: str) -> bool:
-    """Whether a process has written this word by now."""
-    return word in process.log.read_text(errors="replace")
 
 
 @dataclass(frozen=True)

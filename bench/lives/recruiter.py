@@ -5,7 +5,7 @@ import contextlib
 import json
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import httpx
@@ -127,8 +127,3 @@ async def _answer(send: Send, status: int) -> None:
 def phone(number: int) -> str:
     """The number of the n-th candidate; none ends in digits that mean another persona than the one who answers."""
     return f"+3161{number:05d}00"
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """The value that this share of the others does not exceed."""
-    return sorted(values)[min(int(share * len(values)), len(values) - 1)]

@@ -17,11 +17,12 @@ from fastapi import FastAPI
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
-from bench.lives.drive import Place, Running, has_said
+from bench.lives.drive import Place, Running
 from bench.lives.postgres import running_postgres, server_versions
 from bench.lives.recrubo import order_of
 from bench.lives.recruiter import StartCall
 from bench.lives.simulator import ATS_SECRET, FLOW, HOOK_SECRET, INVITATION, REMINDER, ROOT, TOKEN
+from bench.processes import has_said
 from bench.samples_style.activities import Calls
 from bench.samples_style.models import TASK_QUEUE, Candidacy, workflow_id
 from bench.samples_style.receiver import READY as RECEIVER_READY

@@ -12,10 +12,11 @@ from enum import StrEnum
 from functools import partial
 from importlib.metadata import version
 
-from bench.lives.drive import Place, Running, has_said
+from bench.lives.drive import Place, Running
 from bench.lives.postgres import Postgres, running_postgres, server_versions
 from bench.lives.recruiter import StartCall
 from bench.lives.simulator import ATS_SECRET, FLOW, HOOK_SECRET, INVITATION, REMINDER, ROOT, TOKEN
+from bench.processes import has_said
 from runtime.dev_server import DevServer
 from store.migrate import upgrade
 from tests.processes import Process, bare_environment, free_ports, started

@@ -21,7 +21,7 @@ from bench.lives import recruiter as recruiter_module
 from bench.lives.cpu import cpu_seconds
 from bench.lives.drive import Lives, Side, complaints, present
 from bench.lives.recrubo import read_webhook
-from bench.lives.recruiter import LifeLost, Recruiter, StartCall, percentile, phone
+from bench.lives.recruiter import LifeLost, Recruiter, StartCall, phone
 from bench.lives.simulator import ATS_SECRET
 from bench.rapport_side.side import RapportSide
 from sandbox.personas import SUFFIXES
@@ -84,11 +84,6 @@ def test_our_own_message_tells_nothing() -> None:
 def test_every_candidate_is_one_who_answers() -> None:
     assert len({phone(number) for number in range(2000)}) == 2000
     assert not any(phone(number).endswith(suffix) for number in range(2000) for suffix in SUFFIXES)
-
-
-def test_a_percentile_is_a_value_that_was_seen() -> None:
-    assert percentile([3.0, 1.0, 2.0], 0.5) == 2.0
-    assert percentile([3.0, 1.0, 2.0], 0.99) == 3.0
 
 
 async def test_an_outcome_counts_when_it_is_signed() -> None:
