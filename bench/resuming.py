@@ -99,7 +99,7 @@ class Ways:
 
     async def _delays(self, sent: dict[str, float]) -> Delays:
         async with asyncio.timeout(_PATIENCE):
-            while not sent.keys() <= (seen := stamps_in(self._stamps)).keys():  # noqa: ASYNC110
+            while not sent.keys() <= (seen := stamps_in(self._stamps)).keys():  # noqa: ASYNC110 - another process writes it
                 await asyncio.sleep(0.1)  # the worker's file has no event to wait for
         delays = [1000 * (seen[key] - at) for key, at in sent.items()]
         return Delays(percentile(delays, 0.5), percentile(delays, 0.99))

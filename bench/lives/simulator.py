@@ -14,7 +14,7 @@ from tests.processes import bare_environment, listens, started
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN, HOOK_SECRET = "org-token-of-the-benchmark", "hook-secret-of-the-benchmark"
-ATS_SECRET = "whsec_c2FuZGJveC1hdHMtc2VjcmV0LW9mLWFjbWU="  # noqa: S105
+ATS_SECRET = "whsec_c2FuZGJveC1hdHMtc2VjcmV0LW9mLWFjbWU="  # noqa: S105 - the sandbox's
 FLOW, INVITATION, REMINDER = "flow-1", "tpl-invitation", "tpl-reminder"
 WEBHOOKS = 7
 """Per life, with the subscriptions that the product asks for: the message created, sent, delivered and read, the run

@@ -6,7 +6,7 @@ from bench.figures import Compared, Figure, Goal, Report, Side, Spread, Verdict,
 
 
 def figure(ours: tuple[float, ...], other: tuple[float, ...], **more: object) -> Figure:
-    return Figure("rate", "/s", Side("ours", ours), Side("other", other), **more)  # type: ignore[arg-type]
+    return Figure("rate", "/s", Side("ours", ours), Side("other", other), **more)  # type: ignore[arg-type]  # named by each test
 
 
 def test_a_ratio_is_of_rounds_and_not_of_their_middles() -> None:

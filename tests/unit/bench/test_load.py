@@ -37,7 +37,7 @@ async def receiver(answer: Answer) -> AsyncIterator[int]:
 
 def wanted(port: int, bodies: list[str], **more: object) -> Wanted:
     given: dict[str, object] = {"connections": 4, "seconds": 0.2, "at": [], **more}
-    return Wanted(port=port, path="/", headers={"x": "y"}, bodies=bodies, **given)  # type: ignore[arg-type]
+    return Wanted(port=port, path="/", headers={"x": "y"}, bodies=bodies, **given)  # type: ignore[arg-type]  # as above
 
 
 async def test_connections_take_turns_so_that_none_is_idle_until_its_receiver_closes_it(tmp_path: Path) -> None:
