@@ -1,18 +1,13 @@
 """What our own rows say of templates, so that an activity which runs anyway can answer that too."""
 
-from datetime import timedelta
-
 from temporalio import activity
 
 from activities.scopes import logical_now
+from domain.admission import may_leave_by
 from domain.calls import TemplateQuestion
 from domain.errors import StoreUnavailable
 from domain.ports import TemplateStates
 from domain.sends import TemplateReading
-
-TEMPLATE_FRESH = timedelta(hours=1)
-"""A reading of this age still counts. Webhooks make it stale at once, and each claim looks at that: age is only for
-what no webhook told. One that says to wait counts without end: the gate looks for all who wait."""
 
 
 async def known_template(templates: TemplateStates, question: TemplateQuestion | None) -> TemplateReading | None:
@@ -24,9 +19,4 @@ async def known_template(templates: TemplateStates, question: TemplateQuestion |
     except StoreUnavailable:  # whoever needs it asks again, and waits there
         activity.logger.warning("template_not_read", extra={"account": question.account})
         return None
-    if known is None:
-        return None
-    reading, read_at = known
-    if not reading.template_status.sends or logical_now(question.at) - read_at > TEMPLATE_FRESH:
-        return None
-    return reading.model_copy(update={"read_at": read_at})
+    return may_leave_by(known, logical_now(question.at))

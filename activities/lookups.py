@@ -10,9 +10,10 @@ from temporalio import activity
 
 from activities.failures import application_error
 from activities.gates import marked
-from activities.known_templates import TEMPLATE_FRESH, known_template
+from activities.known_templates import known_template
 from activities.scopes import Reach, ScopeHolds, logical_now
 from domain import names
+from domain.admission import TEMPLATE_FRESH
 from domain.calls import (
     CheckedRun,
     ConversationEnded,

@@ -53,7 +53,7 @@ class Scale:
 
 
 FULLY = Scale((1_000, 10_000), 10_000, 500, 80, 20)
-AT_MOST = Scale((1_000, 100_000), 10_000, 500, 80, 20)
+AT_MOST = Scale((1_000, 100_000), 2_000, 500, 80, 20)
 QUICKLY = Scale((30, 90), 90, 14, 8, 30)
 FLAT = Goal("≤ 1.1 × the least size", at_most=1.1)
 WORDS = "Yes, that would suit me."

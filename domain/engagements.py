@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from domain.budgets import Country
+from domain.calls import Admission
 from domain.contacts import Candidate
 from domain.model import Duration, Instant, Model, Reference, Slug, Written
 from domain.plans import Plan
@@ -91,6 +92,10 @@ class Engagement(Model):
     notify_ats: bool = False
     ats_events: tuple[str, ...] = ()
     """What the tenant's system hears besides the outcome, as ``domain.ats.AtsEvent``."""
+    admission: Admission | None = None
+    """What the transaction that registered it decided, where nothing stood against it; None: it asks by itself."""
+    fewer_steps: bool = False
+    """It takes the fewer steps from its start; one that was started by an earlier release says so by a patch."""
     requested_at: Instant
 
 

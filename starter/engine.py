@@ -287,5 +287,6 @@ def _details(engagement: Engagement) -> str:
             for place, one in enumerate(plan.follow_ups, 1)
         ),
         f"- then: {silence}; at most {spoken(plan.longest)} in all",
+        *(["- admitted when it was registered: consent, opt-outs, nobody else busy"] if engagement.admission else []),
     ]
     return "\n".join(lines)

@@ -7,6 +7,7 @@ import structlog
 from temporalio.client import Client
 
 from domain import ids, names
+from domain.admission import admission_request, template_question
 from domain.ats import AtsEvent, AtsStatus
 from domain.calls import Command, CommandResult, MarkAnswered, MigratePlan, NewPlan, ResolveSend
 from domain.contacts import phone_alias
@@ -85,6 +86,7 @@ class EngagementService:
             notify_ats=AtsEvent.CLOSED in self._told_of(request.tenant),
             ats_events=tuple(sorted(self._told_of(request.tenant) - {AtsEvent.CLOSED})),
             zone=self._check.zone(request, now),
+            fewer_steps=True,
             requested_at=now,
         )
         row = EngagementRow(
@@ -100,11 +102,12 @@ class EngagementService:
             fingerprints=fingerprints_of(request, self._keys),
             created_at=now,
         )
-        if request.candidate.consent is not None:
-            await self._contacts.record_consent(contact_id, request.tenant, request.candidate.consent)
-        found, created = await self._registry.register(row, engagement)
+        its = engagement.plan.opening
+        opening = template_question(engagement, its.template, its.flow, now)
+        asked = admission_request(engagement, row.workflow_id, now, template=opening)
+        found, created, kept = await self._registry.register(row, engagement, asked)
         if created:
-            await self._launch(found.workflow_id, engagement)
+            await self._launch(found.workflow_id, kept or engagement)
         elif found.outcome is None and found.started_at is None:
             await self._launch_registered(found.workflow_id, otherwise=engagement)
         return _started(found, created=created)

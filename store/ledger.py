@@ -26,9 +26,10 @@ from domain.errors import (
 )
 from domain.free_form import MessageForm, form_at
 from domain.sends import LedgerEntry, LedgerState, Send, SendClaim, SendFailure, SendNames, SendReceipt
+from store.admission import OPTED_OUT, UNKNOWN_CONTACT
 from store.aliases import learn_within, lock_contact
 from store.caps import cap_refusal_within
-from store.contacts import OPTED_OUT, UNKNOWN_CONTACT, last_inbound_within
+from store.contacts import last_inbound_within
 from store.database import Database, insert_new
 from store.erasure_tables import erasures
 from store.holds import refusal_within

@@ -1,22 +1,27 @@
 """The registry: one row per engagement, written before Temporal hears of it, kept after Temporal has forgotten it."""
 
 from datetime import datetime
+from typing import NamedTuple
 
 import structlog
 from pydantic import Field
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, update
 
-from domain.calls import CloseRequest
+from domain.admission import may_leave_by
+from domain.calls import Admission, AdmissionRequest, CloseRequest
 from domain.engagements import Engagement
 from domain.errors import Conflict, NotAllowed, NotFound
 from domain.model import Instant, Model, Reference, Slug
 from domain.outcomes import Decision, EngagementOutcome, EngagementResult
+from store.admission import judge_within
 from store.aliases import lock_contact
 from store.clock import bookkeeping_now
 from store.database import Database, insert_new
 from store.erasure_tables import is_marked_within
 from store.keys import KeyRing
+from store.leave import record_consent_within
 from store.tables import engagements
+from store.templates import known_within
 
 _INPUT = "engagement-input"
 ARCHIVE_PURPOSE = "engagement-archive"
@@ -53,6 +58,14 @@ class EngagementRow(Model):
     """Since then nothing of the person is kept here."""
 
 
+class Registered(NamedTuple):
+    """What stands in the registry. ``created``: this call wrote it, and ``engagement`` is the input as it was kept."""
+
+    row: EngagementRow
+    created: bool
+    engagement: Engagement | None = None
+
+
 class ArchivedEngagement(Model):
     """What is kept of a closed engagement: its result, the decision log and the snapshot, which is JSON itself."""
 
@@ -77,15 +90,32 @@ class EngagementRegistry:
         self._database = database
         self._keys = keys
 
-    async def register(self, row: EngagementRow, engagement: Engagement | None = None) -> tuple[EngagementRow, bool]:
-        """Write the row, with the input sealed beside it, or find the one that is there. True when this call wrote it.
+    async def register(
+        self, row: EngagementRow, engagement: Engagement | None = None, asked: AdmissionRequest | None = None
+    ) -> Registered:
+        """Write the row, with the input sealed beside it, or find the one that is there.
+
+        With ``asked`` the input's evidence of an opt-in is kept, and where no rule stands against the engagement it is
+        admitted in the same transaction: the input says so then. Whatever is not plain is left for it to ask.
 
         Raises ``Conflict`` with the names of the fields whose fingerprints differ, ``NotAllowed`` when the person of
         this reference was erased or is being erased.
         """
-        sealed = None if engagement is None else self._keys.seal(engagement.model_dump_json().encode(), _INPUT)
         keyed = row.model_copy(update={"key_id": self._keys.current_id})
-        return await self._database.write(lambda connection: _register(connection, keyed, sealed))
+
+        def work(connection: Connection) -> Registered:
+            known = _may_register(connection, keyed)
+            admission = _admission(connection, asked) if asked is not None and known else None
+            kept, values = engagement, keyed.model_dump()
+            if admission is not None and kept is not None:
+                kept = kept.model_copy(update={"admission": admission})
+                values |= {"admitted_at": keyed.created_at, "admission_rule": "", "admission_reason": ""}
+            values["input"] = None if kept is None else self._keys.seal(kept.model_dump_json().encode(), _INPUT)
+            if insert_new(connection, engagements, values, key=["tenant", "reference"]):
+                return Registered(EngagementRow.model_validate(values), created=True, engagement=kept)
+            return Registered(_same(connection, keyed), created=False)
+
+        return await self._database.write(work)
 
     async def get(self, tenant: str, reference: str) -> EngagementRow | None:
         """The row of one engagement; None when this tenant has none of this reference."""
@@ -208,12 +238,27 @@ def _one(connection: Connection, which: ColumnElement[bool]) -> EngagementRow | 
     return None if found is None else EngagementRow.model_validate(dict(found))
 
 
-def _register(connection: Connection, row: EngagementRow, sealed: bytes | None) -> tuple[EngagementRow, bool]:
-    lock_contact(connection, row.contact_id)  # whoever erases this person sees the row, or this sees the mark
+def _may_register(connection: Connection, row: EngagementRow) -> bool:
+    """Lock the person. False when there is none; raises ``NotAllowed`` for one who is being erased."""
+    known = lock_contact(connection, row.contact_id)  # whoever erases this person sees the row, or this sees the mark
     if is_marked_within(connection, row.contact_id):
         raise NotAllowed(f"The person of {row.reference} is being erased: nothing of theirs begins any more")
-    if insert_new(connection, engagements, row.model_dump() | {"input": sealed}, key=["tenant", "reference"]):
-        return row, True
+    return known
+
+
+def _admission(connection: Connection, asked: AdmissionRequest) -> Admission | None:
+    """The answer where it is a plain yes, with how the opening's template stands; None for any other."""
+    if asked.consent is not None:
+        record_consent_within(connection, asked.contact_id, asked.tenant, asked.consent)
+    answer = judge_within(connection, asked, known=True)
+    if not answer.admitted or asked.template is None:
+        return answer if answer.admitted else None
+    known = known_within(connection, asked.template.account, asked.template.template)
+    return answer.model_copy(update={"template": may_leave_by(known, asked.at)})
+
+
+def _same(connection: Connection, row: EngagementRow) -> EngagementRow:
+    """The row that stands under this reference, for the same input."""
     existing = _one(connection, _named(row.tenant, row.reference))
     if existing is None:  # rows are never deleted
         raise NotFound(f"Engagement {row.workflow_id} vanished from the registry while it was being registered")
@@ -227,7 +272,7 @@ def _register(connection: Connection, row: EngagementRow, sealed: bytes | None) 
             "use a new reference, or send the same input",
             fields=fields,
         )
-    return existing, False
+    return existing
 
 
 def _page(

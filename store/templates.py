@@ -37,14 +37,7 @@ class Templates:
 
     async def read(self, account: str, template: TemplateRef) -> tuple[TemplateReading, datetime] | None:
         """The last reading and when it was made; None when there is none, it is stale, or it is of another id."""
-        row = await self._database.read(
-            lambda connection: (
-                connection.execute(select(template_states).where(_this(account, template))).mappings().one_or_none()
-            )
-        )
-        if row is None or row["stale"] or row["template_id"] != template.id:
-            return None
-        return _reading(row), row["read_at"]
+        return await self._database.read(lambda connection: known_within(connection, account, template))
 
     async def write(self, account: str, template: TemplateRef, reading: TemplateReading, at: datetime) -> None:
         """Keep a reading made at ``at``; one that is older than what is kept is dropped.
@@ -86,6 +79,16 @@ class Templates:
             )
             for row in rows
         )
+
+
+def known_within(
+    connection: Connection, account: str, template: TemplateRef
+) -> tuple[TemplateReading, datetime] | None:
+    """``Templates.read`` inside a transaction."""
+    row = connection.execute(select(template_states).where(_this(account, template))).mappings().one_or_none()
+    if row is None or row["stale"] or row["template_id"] != template.id:
+        return None
+    return _reading(row), row["read_at"]
 
 
 def mark_stale_within(

@@ -6,10 +6,10 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 from domain import names
+from domain.admission import admission_request
 from domain.ats import AtsEvent, AtsStatus
 from domain.calls import (
     Admission,
-    AdmissionRequest,
     Command,
     CommandResult,
     LineOfAccount,
@@ -30,7 +30,7 @@ from domain.snapshot import EngagementSnapshot
 from domain.state import EngagementState, Stage
 from workflows.closing import Closing
 from workflows.falling_back import FallingBack
-from workflows.holding import Holding
+from workflows.holding import HEARD_FOR, Holding
 from workflows.listening import Listening
 from workflows.notices import Notices
 from workflows.progress import Progress
@@ -40,7 +40,8 @@ from workflows.steps import Step
 from workflows.story import snapshot
 
 PATCH = "fewer-steps"
-"""Engagements that began under the release before it go on as they began; asked once, the state carries it."""
+"""Engagements that began under the release before it go on as they began; asked once, the state carries it. The input
+of those that are started now says so itself, which needs no marker."""
 
 LONGEST_QUEUE_PAUSE = timedelta(hours=1)
 """How long a queued engagement rests at most before it asks again whether the person is free."""
@@ -61,18 +62,29 @@ class EngagementWorkflow:
         self._falling_back = FallingBack(self._progress, self._holding, self._listening)
         self._notices = Notices(self._progress)
         self._closing = Closing(self._progress, self._holding, self._notices)
+        self._given: Admission | None = None
 
     @workflow.run
     async def run(self, engagement: Engagement, state: EngagementState | None = None) -> EngagementResult:
         """From admission to the final outcome."""
         if state is None:
-            self._state.fewer_steps = workflow.patched(PATCH)
+            self._begin(engagement)
         self._notices.resume()
         await self._carry()
         while self._falling_back.is_due():
             await self._falling_back.go_over()
             await self._carry()
         return await self._closing.close(self.snapshot)
+
+    def _begin(self, engagement: Engagement) -> None:
+        """Take the steps that the input says, but where a worker that did not know how to read it has begun.
+
+        That one asked the patch of everybody, and asked for the admission; its marker is read when it is replayed.
+        While nothing is replayed there is none, and asking would make one.
+        """
+        is_begun_by_patch = (not engagement.fewer_steps or workflow.unsafe.is_replaying()) and workflow.patched(PATCH)
+        self._state.fewer_steps = engagement.fewer_steps or is_begun_by_patch
+        self._given = None if is_begun_by_patch else engagement.admission
 
     async def _carry(self) -> None:
         """Carry it on the line that it is on, until that has come to its end."""
@@ -220,7 +232,7 @@ class EngagementWorkflow:
         if self._state.admitted or self._progress.is_settled():
             return
         engagement, progress = self._progress.engagement, self._progress
-        pause, admission = engagement.timing.provider_pause, await self._ask_admission()
+        pause, admission = engagement.timing.provider_pause, self._admission_given() or await self._ask_admission()
         while admission.queued and not progress.is_settled():
             await self._holding.queue(self._opening(), admission.reason, pause)
             pause = min(pause * 2, LONGEST_QUEUE_PAUSE)
@@ -246,25 +258,21 @@ class EngagementWorkflow:
             outcome = EngagementOutcome.OPTED_OUT if opted_out else EngagementOutcome.REFUSED
             self._progress.settle(outcome, admission.rule, admission.reason)
 
+    def _admission_given(self) -> Admission | None:
+        """What was decided when it was registered. How the template stood counts where it began at once."""
+        given, self._given = self._given, None
+        if given is not None and self._progress.now - self._progress.engagement.requested_at <= HEARD_FOR:
+            self._holding.hear_template(self._holding.question_in_passing(self._opening()), given.template)
+        return given
+
     async def _ask_admission(self) -> Admission:
         engagement, progress, route = self._progress.engagement, self._progress, self._progress.engagement.route
         over = LineOfAccount(account=route.account, provider=route.provider) if self._state.went_over else None
         question = self._holding.question_in_passing(self._opening())
         progress.show(Stage.ADMITTING, "consent, opt-outs and other engagements to be checked")
         self._state.contact_free = False  # what is told while this is asked counts for the next time
-        request = AdmissionRequest(
-            workflow_id=workflow.info().workflow_id,
-            tenant=engagement.tenant,
-            line=engagement.route.line,
-            contact_id=engagement.contact_id,
-            job=engagement.job,
-            consent=engagement.candidate.consent,
-            exclusive_line=engagement.route.capabilities.one_live_run_per_thread,
-            when_busy=engagement.plan.when_busy,
-            goes_over_to=over,
-            template=question,
-            at=progress.now,
-        )
+        its_id = workflow.info().workflow_id
+        request = admission_request(engagement, its_id, progress.now, template=question, goes_over_to=over)
         admission = await progress.finish(progress.calls.admit(request), recall=False)
         self._holding.hear_template(question, admission.template)
         return admission

@@ -9,6 +9,7 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError
 from temporalio.workflow import ActivityHandle
 
+from domain.admission import template_question
 from domain.calls import TemplateQuestion
 from domain.errors import Scope
 from domain.gates import GateDecision, Refusal
@@ -78,10 +79,7 @@ class Holding:
             self._heard = asked.template, reading, self._progress.now
 
     def _question(self, step: Step) -> TemplateQuestion:
-        route = self._progress.engagement.route
-        return TemplateQuestion(
-            account=route.account, line=route.line, template=step.template, flow=step.flow, at=self._progress.now
-        )
+        return template_question(self._progress.engagement, step.template, step.flow, self._progress.now)
 
     def _heard_of(self, template: TemplateRef) -> TemplateReading | None:
         """What was just heard of this template. It counts once: where a claim finds otherwise, the provider is asked.

@@ -10,6 +10,7 @@ from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
 from domain import names
+from domain.calls import Admission
 from domain.engagements import Engagement
 from domain.outcomes import EngagementOutcome, EngagementResult
 from domain.state import EngagementState
@@ -45,6 +46,19 @@ async def test_a_stored_history_replays(path: Path) -> None:
 def test_every_outcome_has_a_journey_and_every_journey_a_history() -> None:
     assert {outcome for _, outcome in JOURNEYS.values()} == set(EngagementOutcome) - TOLD_AS_STORIES
     assert {path.stem for path in HISTORIES} >= {*JOURNEYS, *(f"{STORY}{name}" for name in STORIES)}
+
+
+@pytest.mark.parametrize("journey", ["completed", "completed-by-itself", "no-reply", "refused", "opted-out"])
+async def test_one_that_a_worker_of_the_release_before_began_goes_on_as_it_began(journey: str) -> None:
+    """The caller's release said more than that worker could read: it asked the patch and the admission all the same."""
+    stored = history(Path(__file__).parent / "histories" / "0.4" / f"{journey}.json")
+    converter = data_converter(AesGcmCodec(TEST_KEYS))
+    given = stored.events[0].workflow_execution_started_event_attributes.input.payloads
+    (engagement,) = await converter.decode(given[:1], [Engagement])
+    assert (engagement.admission, engagement.fewer_steps) == (None, False)
+    said = engagement.model_copy(update={"admission": Admission(admitted=True), "fewer_steps": True})
+    given[0].CopyFrom((await converter.encode([said]))[0])
+    await replayer(EngagementWorkflow).replay_workflow(stored)
 
 
 @workflow.defn(name=names.CANDIDATE_ENGAGEMENT, sandboxed=False)

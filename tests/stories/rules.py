@@ -41,7 +41,7 @@ def _answering(path: Path) -> Iterator[ast.expr]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Call):
             called = _called(node)
-            if path.stem == "contacts" and called in ANSWERS:
+            if path.stem == "admission" and called in ANSWERS:
                 yield node.args[ANSWERS[called]]
             wanted = {"PolicyRefused": "code", "Admission": "rule"}.get(called)
             yield from (each.value for each in node.keywords if each.arg == wanted and wanted)

@@ -34,12 +34,18 @@ AN_HOUR = timedelta(hours=1)
 """So long after its last event is an open engagement looked at."""
 _RECORDED_LINE = re.compile(r"line-[0-9a-f]{8}")
 _told: dict[str, Story] = {}
-_replayed: list[EngagementWorkflow] = []
+_replayed: list["KeptWorkflow"] = []
 
 
 @workflow.defn(name=names.CANDIDATE_ENGAGEMENT, sandboxed=False)
 class KeptWorkflow(EngagementWorkflow):
-    """The workflow of now, kept after its replay so that it can be asked where it stands."""
+    """The workflow of now, kept after its replay so that it can be asked where it stands.
+
+    One that waits is torn down when its history ends, which looks to it as if somebody cancelled it: how it stood is
+    kept before.
+    """
+
+    stood: EngagementSnapshot
 
     @workflow.init
     def __init__(self, engagement: Engagement, state: EngagementState | None = None) -> None:
@@ -49,13 +55,25 @@ class KeptWorkflow(EngagementWorkflow):
     @workflow.run
     async def run(self, engagement: Engagement, state: EngagementState | None = None) -> EngagementResult:
         """As ever."""
-        return await EngagementWorkflow.run(self, engagement, state)
+        keeping = asyncio.create_task(workflow.wait_condition(self._keep))
+        try:
+            return await EngagementWorkflow.run(self, engagement, state)
+        finally:
+            keeping.cancel()
+
+    def _keep(self) -> bool:
+        """Asked at the end of every task, so that the last answer is how it stands."""
+        self.stood = self.snapshot()
+        return False
 
 
 async def snapshot_of(history: WorkflowHistory) -> EngagementSnapshot:
     """Where the code of now says that this engagement stands; the instants are those of the recording."""
     await Replayer(workflows=[KeptWorkflow], plugins=[plugin(CONVERTER)]).replay_workflow(history)
-    return _replayed.pop().snapshot()
+    kept = _replayed.pop()
+    return (
+        kept.snapshot() if history.events[-1].HasField("workflow_execution_completed_event_attributes") else kept.stood
+    )
 
 
 async def _summary(event: HistoryEvent) -> str:

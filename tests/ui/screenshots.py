@@ -16,10 +16,10 @@ from tests.ui.browser import NO_BROWSER, WIDTH, Page, chromium, find_chromium
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 PAGES: dict[str, tuple[str, str, str, int]] = {
     "held": (HELD, "user-metadata", "Last decisions", 950),
-    "held-timeline": (HELD, "timeline", "admit-engagement", 1120),
+    "held-timeline": (HELD, "timeline", "ensure-template-approved", 1120),
     "waiting": (WAITING, "user-metadata", "Last decisions", 1430),
     "unknown": (UNKNOWN, "user-metadata", "Last decisions", 950),
-    "finished-timeline": (FINISHED, "timeline", "admit-engagement", 1300),
+    "finished-timeline": (FINISHED, "timeline", "open-thread", 1300),
     "erased": (ERASED, "timeline", "close as DECLINED", 1200),
 }
 """Engagement, tab, what the page says once it is there, and its height."""
@@ -58,7 +58,7 @@ async def take(audited: Audited, page: Page) -> None:
     await shot(page, "list", 560, width=1720)
     audited.admit_tenants()  # and the page has no token
     await page.open(audited.page_of(WAITING, "timeline"))
-    await page.settles("admit-engagement")
+    await page.settles("open-thread")
     await shot(page, "sealed", 1120)
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -14,6 +14,7 @@ from temporalio.common import SearchAttributePair, TypedSearchAttributes
 from temporalio.testing import TimeSkipper
 
 from domain import names
+from domain.admission import admission_request, template_question
 from domain.calls import Command, CommandResult
 from domain.caps import Caps
 from domain.contacts import Candidate, Consent, phone_alias
@@ -147,9 +148,16 @@ class Stage:
     played: list[Handle] = field(default_factory=list)
 
     async def play(
-        self, its: Plan | None = None, *, phone: str = "+31612345678", consent: bool = True, **more: Any
+        self,
+        its: Plan | None = None,
+        *,
+        phone: str = "+31612345678",
+        consent: bool = True,
+        by_earlier_release: bool = False,
+        before_start: Callable[[Engagement], Awaitable[None]] | None = None,
+        **more: Any,
     ) -> Play:
-        """Register and start an engagement."""
+        """Register and start an engagement; ``by_earlier_release`` as one that knew the engagement to ask by itself."""
         reference = more.pop("reference", uuid.uuid4().hex[:12])
         now = datetime.now(UTC)
         contact_id = await self.stores.contacts.resolve([phone_alias(phone)])
@@ -168,10 +176,13 @@ class Stage:
             ),
             timing=more.pop("timing", TIMING),
             notify_ats=more.pop("notify_ats", True),
-            requested_at=now,
+            requested_at=more.pop("requested_at", now),
+            fewer_steps=not by_earlier_release,
             **more,
         )
-        await self._register(engagement, now)
+        engagement = await self._register(engagement, now, admits=not by_earlier_release)
+        if before_start is not None:
+            await before_start(engagement)
         handle = await self.skipper.client.start_workflow(
             EngagementWorkflow.run,
             args=[engagement, None],
@@ -194,7 +205,9 @@ class Stage:
         reading = TemplateReading.model_validate(its)
         await self.stores.templates.write(self.line, template, reading, at or self.calendar.now)
 
-    async def _register(self, engagement: Engagement, now: datetime) -> None:
+    async def _register(self, engagement: Engagement, now: datetime, *, admits: bool) -> Engagement:
+        its = engagement.plan.opening
+        opening = template_question(engagement, its.template, its.flow, self.calendar.now)
         row = EngagementRow(
             tenant=engagement.tenant,
             reference=engagement.reference,
@@ -208,7 +221,9 @@ class Stage:
             fingerprints={"reference": engagement.reference},
             created_at=now,
         )
-        await self.stores.registry.register(row, engagement)
+        asked = admission_request(engagement, row.workflow_id, self.calendar.now, template=opening)
+        registered = await self.stores.registry.register(row, engagement, asked if admits else None)
+        return registered.engagement or engagement
 
 
 @asynccontextmanager

@@ -10,6 +10,8 @@ from temporalio.client import WorkflowHistory
 import activities.records
 from domain import names
 from domain.calls import AtsNotice
+from domain.contacts import OptOut, OptOutScope
+from domain.engagements import Engagement
 from domain.errors import PolicyRefused, ProviderUnavailable
 from domain.events import MessageStatus, MessageStatusChanged
 from domain.outcomes import EngagementOutcome as Outcome
@@ -43,9 +45,72 @@ async def test_a_template_that_was_read_lately_needs_no_step(stage: Stage, provi
     await play.rest()
     await play.finish_run(city="Utrecht")
     assert (await play.result()).settlement.outcome is Outcome.COMPLETED
-    opened = [names.ADMIT_ENGAGEMENT, names.OPEN_THREAD, names.TRIGGER_FLOW]
+    opened = [names.OPEN_THREAD, names.TRIGGER_FLOW]
     assert await steps(play) == [*opened, names.CHECK_FLOW_RUN, names.CLOSE_ENGAGEMENT]
     assert "read_template" not in provider.requests
+
+
+async def test_one_that_was_admitted_when_it_was_registered_asks_no_more_and_says_so(stage: Stage) -> None:
+    play = await stage.play()
+    await play.rest()
+    assert names.ADMIT_ENGAGEMENT not in await steps(play)
+    assert "admitted" in [decision.rule for decision in (await play.snapshot()).decisions]
+    assert (await events(play))["marker_recorded_event_attributes"] == 0, "the input says which steps it takes"
+    row = await stage.stores.registry.get("acme", play.engagement.reference)
+    assert row is not None
+    assert row.admitted_at == row.created_at
+
+
+async def test_one_that_an_earlier_release_started_asks_by_itself(stage: Stage) -> None:
+    await stage.read_for_others(TEMPLATE)
+    play = await stage.play(by_earlier_release=True)
+    await play.rest()
+    assert await steps(play) == [names.ADMIT_ENGAGEMENT, names.OPEN_THREAD, names.TRIGGER_FLOW]
+    assert (await events(play))["marker_recorded_event_attributes"] == 1, "what it does is said by a patch"
+
+
+async def test_one_against_whom_something_stood_asks_by_itself_and_is_refused(
+    stage: Stage, provider: ScriptedProvider
+) -> None:
+    play = await stage.play(consent=False)
+    settlement = (await play.result()).settlement
+    assert (settlement.outcome, settlement.rule) == (Outcome.REFUSED, "no-consent")
+    assert (await steps(play))[0] == names.ADMIT_ENGAGEMENT
+    assert provider.requests == []
+
+
+async def test_one_that_waits_for_another_asks_by_itself_until_that_is_over(
+    stage: Stage, provider: ScriptedProvider
+) -> None:
+    first, second = await stage.play(), await stage.play(plan(when_busy="queue"))
+    await first.rest()
+    await second.rest()
+    assert len(provider.effects) == 1
+    await first.command(names.STOP)
+    await first.result()
+    await second.rest()
+    assert (await steps(second)).count(names.ADMIT_ENGAGEMENT) == 2
+    assert len(provider.effects) == 2
+
+
+async def test_who_opts_out_between_registration_and_start_gets_nothing(
+    stage: Stage, provider: ScriptedProvider
+) -> None:
+    async def opt_out(engagement: Engagement) -> None:
+        assert engagement.admission is not None
+        now = datetime.now(UTC)
+        await stage.stores.contacts.opt_out(engagement.contact_id, OptOut(scope=OptOutScope.ALL, source="word", at=now))
+
+    play = await stage.play(before_start=opt_out)
+    assert (await play.result()).settlement.outcome is Outcome.OPTED_OUT
+    assert provider.effects == []
+
+
+async def test_one_that_starts_long_after_it_was_registered_asks_how_its_template_stands(stage: Stage) -> None:
+    await stage.read_for_others(TEMPLATE)
+    play = await stage.play(requested_at=datetime.now(UTC) - 2 * MINUTE)
+    await play.rest()
+    assert await steps(play) == [names.ENSURE_TEMPLATE_APPROVED, names.OPEN_THREAD, names.TRIGGER_FLOW]
 
 
 @pytest.mark.parametrize(

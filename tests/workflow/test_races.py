@@ -163,7 +163,7 @@ async def test_a_cancel_in_the_same_task_as_the_sends_own_ending_is_not_swallowe
     if cancel_first:
         await play.handle.cancel(reason="somebody pressed the button")
     go_on.set()
-    await happened(play, EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED, 3)
+    await happened(play, EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED, 2)
     if not cancel_first:
         await play.handle.cancel(reason="somebody pressed the button")
     await happened(play, EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED)

@@ -225,7 +225,7 @@ async def test_a_reference_of_somebody_erased_is_not_used_again(stores: Stores) 
     again = await stores.contacts.resolve([phone_alias(PHONE)])
     with pytest.raises(NotAllowed, match="new reference"):
         await stores.registry.register(a_row(again))
-    _, created = await stores.registry.register(a_row(again, reference="a-2"))
+    _, created, _ = await stores.registry.register(a_row(again, reference="a-2"))
     assert created, "who comes back without an opt-out is welcome"
 
 

@@ -17,8 +17,8 @@ from tests.unit.store.samples import HOUR, NOON, PHONE, a_close, a_row, an_engag
 
 
 async def test_the_same_request_finds_the_engagement_that_it_made(stores: Stores) -> None:
-    made, created = await stores.registry.register(a_row("ct"))
-    again, created_again = await stores.registry.register(a_row("ct", created_at=NOON + HOUR))
+    made, created, _ = await stores.registry.register(a_row("ct"))
+    again, created_again, _ = await stores.registry.register(a_row("ct", created_at=NOON + HOUR))
     assert (created, created_again) == (True, False)
     assert again == made
     assert made.key_id == stores.keys.current_id
@@ -35,7 +35,7 @@ async def test_of_many_at_once_one_registers_and_the_others_find_it(stores: Stor
     async with Stores.open(url, keys) as elsewhere:
         rooms = itertools.cycle([stores, elsewhere])
         answers = await asyncio.gather(*(next(rooms).registry.register(a_row("ct")) for _ in range(16)))
-    assert [created for _, created in answers].count(True) == 1
+    assert [one.created for one in answers].count(True) == 1
     assert len(await stores.registry.list("acme")) == 1
 
 
