@@ -1,6 +1,6 @@
 """May an engagement begin: consent, opt-outs, and whether the person is busy, inside a transaction of the caller's."""
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from domain.calls import Admission, AdmissionRequest
 from domain.contacts import Reach
@@ -19,16 +19,24 @@ NOT_REGISTERED = "not-registered"
 
 _ADMITTED = Admission(admitted=True)
 
+_E = engagements.c
+_THIS = _E.workflow_id == bindparam("engagement")
+_ADMISSION = select(_E.admission_rule, _E.admission_reason, _E.line).where(_THIS)
+_DECIDED = update(engagements).where(_THIS)
+_OTHER = (
+    select(_E.line, _E.tenant)
+    .where(_E.contact_id == bindparam("contact"), ~_THIS, _E.admitted_at.is_not(None), _E.closed_at.is_(None))
+    .limit(1)
+)
+_OTHER_ON_LINE = _OTHER.where(_E.line == bindparam("on_line"))
+_OTHER_OF_TENANT = _OTHER.where(_E.tenant == bindparam("of_tenant"))
+
 
 def admit_within(connection: Connection, request: AdmissionRequest) -> Admission:
     """``Contacts.admit`` inside a transaction."""
     # the contact is locked before anything is read: two engagements of one person are decided one after the other
     known = lock_contact(connection, request.contact_id) and not is_marked_within(connection, request.contact_id)
-    row = connection.execute(
-        select(engagements.c.admission_rule, engagements.c.admission_reason, engagements.c.line).where(
-            engagements.c.workflow_id == request.workflow_id
-        )
-    ).one_or_none()
+    row = connection.execute(_ADMISSION, {"engagement": request.workflow_id}).one_or_none()
     if row is None:
         return _refused(NOT_REGISTERED, f"{request.workflow_id} is not in the registry: start it through the service")
     over = request.goes_over_to if row.line != request.line else None
@@ -45,8 +53,7 @@ def admit_within(connection: Connection, request: AdmissionRequest) -> Admission
     if over is not None:  # it was admitted and still is; where it may not go over it stays where it is
         values = {"line": request.line, "account": over.account, "provider": over.provider} if answer.admitted else {}
     if values:
-        this = engagements.c.workflow_id == request.workflow_id
-        connection.execute(update(engagements).where(this).values(**values))
+        connection.execute(_DECIDED, {"engagement": request.workflow_id} | values)
     return answer
 
 
@@ -68,18 +75,13 @@ def judge_within(connection: Connection, request: AdmissionRequest, *, known: bo
 
 def _busy(connection: Connection, request: AdmissionRequest) -> str:
     """Why the person is busy; empty when they are not. One who waits is not counted, or two would wait for another."""
-    c = engagements.c
-    other = select(c.line, c.tenant).where(
-        c.contact_id == request.contact_id,
-        c.workflow_id != request.workflow_id,
-        c.admitted_at.is_not(None),
-        c.closed_at.is_(None),
-    )
-    if request.exclusive_line and connection.execute(other.where(c.line == request.line).limit(1)).first() is not None:
+    this = {"contact": request.contact_id, "engagement": request.workflow_id}
+    on_line = this | {"on_line": request.line}
+    if request.exclusive_line and connection.execute(_OTHER_ON_LINE, on_line).first() is not None:
         return f"the contact has another open engagement on line {request.line}"
     if request.when_busy is WhenBusy.PARALLEL:
         return ""
-    of_tenant = connection.execute(other.where(c.tenant == request.tenant).limit(1)).first()
+    of_tenant = connection.execute(_OTHER_OF_TENANT, this | {"of_tenant": request.tenant}).first()
     return "" if of_tenant is None else f"the contact has another open engagement with tenant {request.tenant}"
 
 

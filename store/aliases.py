@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from domain.contacts import Alias
 from domain.errors import BadInput, Mistake
@@ -12,6 +12,12 @@ from store.database import insert_new
 from store.keys import KeyRing
 from store.suppressions import restore_within
 from store.tables import contact_aliases, contacts
+
+_CONTACT = select(contacts.c.id).where(contacts.c.id == bindparam("contact"))
+# the weaker form, FOR NO KEY UPDATE, does not stop rows that merely refer to the contact, such as aliases
+_LOCKED = _CONTACT.with_for_update(key_share=True)
+_KEPT = _CONTACT.with_for_update(read=True, key_share=True)
+_OWNER = select(contact_aliases.c.contact_id).where(contact_aliases.c.digest == bindparam("digest"))
 
 
 def find_within(connection: Connection, keys: KeyRing, aliases: Sequence[Alias]) -> str | None:
@@ -52,9 +58,7 @@ def learn_within(connection: Connection, keys: KeyRing, contact_id: str, aliases
 
 def lock_contact(connection: Connection, contact_id: str) -> bool:
     """Let no other transaction decide about this contact until this one ends. False when there is no such contact."""
-    # the weaker form, FOR NO KEY UPDATE, does not stop rows that merely refer to the contact, such as aliases
-    wanted = select(contacts.c.id).where(contacts.c.id == contact_id).with_for_update(key_share=True)
-    return connection.execute(wanted).one_or_none() is not None
+    return connection.execute(_LOCKED, {"contact": contact_id}).one_or_none() is not None
 
 
 def lock_contacts(connection: Connection, contact_ids: Collection[str]) -> set[str]:
@@ -65,8 +69,7 @@ def lock_contacts(connection: Connection, contact_ids: Collection[str]) -> set[s
 
 def _keep_contact(connection: Connection, contact_id: str) -> bool:
     """Let nobody erase this contact until the transaction ends. False when there is no such contact."""
-    wanted = select(contacts.c.id).where(contacts.c.id == contact_id).with_for_update(read=True, key_share=True)
-    return connection.execute(wanted).one_or_none() is not None
+    return connection.execute(_KEPT, {"contact": contact_id}).one_or_none() is not None
 
 
 def _create(connection: Connection, keys: KeyRing, aliases: Sequence[Alias]) -> str:
@@ -104,8 +107,7 @@ def _claim(connection: Connection, keys: KeyRing, contact_id: str, alias: Alias)
     if created:
         restore_within(connection, contact_id, digest)  # who was erased and comes back is still opted out
         return contact_id
-    wanted = select(contact_aliases.c.contact_id).where(contact_aliases.c.digest == digest)
-    owner: str = connection.execute(wanted).scalar_one()
+    owner: str = connection.execute(_OWNER, {"digest": digest}).scalar_one()
     return owner
 
 

@@ -20,7 +20,7 @@ from itertools import takewhile
 from typing import Final, TypeVar
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlalchemy import Connection, and_, func, select, update
+from sqlalchemy import Connection, and_, bindparam, func, select, update
 from sqlalchemy.engine import RowMapping
 
 from domain.errors import Erased, NotFound, SetupError
@@ -41,6 +41,16 @@ PURPOSE: Final = "data-key"
 _MOST_KEPT: Final = 5_000
 _AT_ONCE: Final = 500
 _MOST_OWNERS: Final = 50_000
+
+_KEY = select(keys).where(keys.c.id == bindparam("key_id"))
+_KEY_OF = select(keys).where(
+    keys.c.purpose == bindparam("kind"),
+    keys.c.tenant == bindparam("of_tenant"),
+    keys.c.contact_id == bindparam("contact"),
+)
+_OWNER_OF = select(engagements.c.tenant, engagements.c.contact_id).where(
+    engagements.c.workflow_id == bindparam("engagement")
+)
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -151,8 +161,8 @@ class DataKeys:
         kept = self._still_kept(key_id)
         if kept is not None:
             return kept
-        wanted, asked = select(keys).where(keys.c.id == key_id), self._clock()
-        row = await self._database.read(lambda connection: connection.execute(wanted).mappings().one_or_none())
+        this, asked = {"key_id": key_id}, self._clock()
+        row = await self._database.read(lambda connection: connection.execute(_KEY, this).mappings().one_or_none())
         if row is None:
             raise NotFound(f"There is no data key {key_id[:64]!r} in this store: it belongs to another installation")
         return self._keep(row, asked)
@@ -269,11 +279,8 @@ def destroy_within(connection: Connection, contact_id: str, at: datetime) -> int
 
 
 def _find(connection: Connection, owner: KeyOwner) -> RowMapping | None:
-    c = keys.c
-    wanted = select(keys).where(
-        c.purpose == owner.kind.value, c.tenant == owner.tenant, c.contact_id == owner.contact_id
-    )
-    return connection.execute(wanted).mappings().one_or_none()
+    whose = {"kind": owner.kind.value, "of_tenant": owner.tenant, "contact": owner.contact_id}
+    return connection.execute(_KEY_OF, whose).mappings().one_or_none()
 
 
 def _owners(connection: Connection, key_ids: Sequence[str]) -> dict[str, KeyOwner]:
@@ -301,8 +308,7 @@ def _make(connection: Connection, ring: KeyRing, owner: KeyOwner) -> RowMapping:
 
 
 def _owner_of(connection: Connection, workflow_id: str) -> KeyOwner:
-    wanted = select(engagements.c.tenant, engagements.c.contact_id).where(engagements.c.workflow_id == workflow_id)
-    row = connection.execute(wanted).one_or_none()
+    row = connection.execute(_OWNER_OF, {"engagement": workflow_id}).one_or_none()
     if row is None:
         raise NotFound(f"Engagement {workflow_id} is not registered, so nothing can be sealed for it")
     return KeyOwner(KeyKind.CONTACT, row.tenant, row.contact_id)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import structlog
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from domain.calls import Admission, AdmissionRequest, LearnedAliases
 from domain.contacts import Alias, Consent, OptOut, OptOutScope
@@ -38,6 +38,10 @@ __all__ = [
     "record_inbounds_within",
     "resolve_within",
 ]
+
+_LAST_INBOUND = select(contact_lines.c.last_inbound_at).where(
+    contact_lines.c.contact_id == bindparam("contact"), contact_lines.c.line == bindparam("on_line")
+)
 
 log = structlog.get_logger()
 
@@ -114,10 +118,7 @@ class Contacts:
 
 def last_inbound_within(connection: Connection, contact_id: str, line: str) -> datetime | None:
     """``Contacts.last_inbound`` inside a transaction."""
-    wanted = select(contact_lines.c.last_inbound_at).where(
-        contact_lines.c.contact_id == contact_id, contact_lines.c.line == line
-    )
-    return connection.execute(wanted).scalar_one_or_none()
+    return connection.execute(_LAST_INBOUND, {"contact": contact_id, "on_line": line}).scalar_one_or_none()
 
 
 def record_inbound_within(connection: Connection, contact_id: str, line: str, at: datetime) -> None:

@@ -1,15 +1,14 @@
-"""One database, SQLite or PostgreSQL, for code that thinks in transactions. The only module that knows a driver."""
+"""One database, SQLite or PostgreSQL, for code that thinks in transactions."""
 
 import asyncio
-import sqlite3
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 from sqlalchemy import Connection, Engine, Table, create_engine, event, exc, inspect, select, text
@@ -20,13 +19,14 @@ from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from domain.errors import SetupError, StoreUnavailable
 from store.host import HostIdentity, this_host
+from store.outages import translated
 from store.tables import store_host
+from store.traces import ONCE_MORE_SECONDS, clear_traces
 from store.veil import Veil, veil
 
 if TYPE_CHECKING:  # loading what only PostgreSQL needs takes a process on SQLite a tenth of a second: see its uses
-    import psycopg
-    from psycopg.rows import TupleRow
     from sqlalchemy.dialects import postgresql
+    from sqlalchemy.sql.dml import ReturningInsert
 
 T = TypeVar("T")
 Values = Mapping[str, object]
@@ -39,47 +39,11 @@ BUSY_SECONDS = 5.0
 """How long a transaction waits for a lock before the store counts as not answering."""
 STATEMENT_SECONDS = 15.0
 """PostgreSQL: how long one statement may take before the store counts as not answering."""
-VACUUM_SECONDS = 600.0
-"""PostgreSQL: how long clearing one table of dead rows may take."""
-OLDER_SECONDS = 10.0
-"""PostgreSQL: how long clearing dead rows waits for transactions that may still see them."""
-REWRITE_WAIT_SECONDS = 2.0
-"""PostgreSQL: how long writing a table anew waits for those who use it, and all who come after wait with it."""
 
 _MIGRATION_LOCK = 0x52415050
 """PostgreSQL advisory lock under which only one process migrates."""
 
-_SQLITE_OUTAGES = frozenset(
-    {
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_NOMEM,
-        sqlite3.SQLITE_READONLY,
-        sqlite3.SQLITE_INTERRUPT,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_CORRUPT,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_PROTOCOL,
-        sqlite3.SQLITE_NOTADB,
-        sqlite3.SQLITE_PERM,
-    }
-)
-"""Primary result codes that mean the store did not do it; the others are defects of ours."""
-
-_ONCE_MORE_SECONDS = 0.05
-
 log = structlog.get_logger()
-
-_OLDER = """
-    SELECT 1 FROM pg_stat_activity
-    WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
-        AND xact_start < %(began)s AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL)
-    LIMIT 1
-"""
-
-_POSTGRES_STANDBY = "25006"
-"""read_only_sql_transaction: a fail-over left us connected to a server that cannot write."""
 
 
 @dataclass(frozen=True)
@@ -163,13 +127,13 @@ class Database:
         lane, loop = self._writers, asyncio.get_running_loop()
         deadline = loop.time() + BUSY_SECONDS
         while not self._closed:
-            why = await loop.run_in_executor(lane.threads, _clear_traces, lane.engine, tables, to_rewrite)
+            why = await loop.run_in_executor(lane.threads, clear_traces, lane.engine, tables, to_rewrite)
             if not why:
                 return True
             if loop.time() > deadline:
                 log.warning("traces_not_cleared", why=why)
                 return False
-            await asyncio.sleep(_ONCE_MORE_SECONDS)
+            await asyncio.sleep(ONCE_MORE_SECONDS)
         raise StoreUnavailable("The store was closed: this process is stopping.")
 
     async def ready(self) -> None:
@@ -214,7 +178,7 @@ def migration(url: str, *, host: HostIdentity | None = None) -> Iterator[Connect
     engine = _sqlite_engine(parsed, size=1, begin="BEGIN IMMEDIATE") if sqlite_file else _postgresql_engine(parsed, 1)
     identity = host or this_host()
     try:
-        with _translated(), engine.begin() as connection:
+        with translated(), engine.begin() as connection:
             if sqlite_file:
                 _refuse_second_host(connection, identity)
             else:
@@ -228,7 +192,11 @@ def migration(url: str, *, host: HostIdentity | None = None) -> Iterator[Connect
 
 def insert_into(connection: Connection, table: Table) -> "sqlite.Insert | postgresql.Insert":
     """An insert that can be told what to do about rows that are there already."""
-    if connection.dialect.name == "sqlite":
+    return _insert(connection.dialect.name, table)
+
+
+def _insert(dialect: str, table: Table) -> "sqlite.Insert | postgresql.Insert":
+    if dialect == "sqlite":
         return sqlite.insert(table)
     from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - see above
 
@@ -241,10 +209,15 @@ def insert_new(connection: Connection, table: Table, values: Values, key: Sequen
     ``key`` are the columns of the row that come back. Of several at once exactly one inserts; the others return after
     that one's transaction ended.
     """
-    # No conflict target: with one, PostgreSQL raises when two transactions at once meet in another unique column first.
-    statement = insert_into(connection, table).values(dict(values)).on_conflict_do_nothing()
     # a row comes back only where one was inserted; rowcount is not told alike by the drivers
-    return connection.execute(statement.returning(*(table.c[name] for name in key))).first() is not None
+    return connection.execute(_insert_new(connection.dialect.name, table, tuple(key)), dict(values)).first() is not None
+
+
+@cache
+def _insert_new(dialect: str, table: Table, key: tuple[str, ...]) -> "ReturningInsert[tuple[Any, ...]]":
+    """Written once: of a statement that is written anew each time, most of the time is spent writing it."""
+    # No conflict target: with one, PostgreSQL raises when two transactions at once meet in another unique column first.
+    return _insert(dialect, table).on_conflict_do_nothing().returning(*(table.c[name] for name in key))
 
 
 def put(connection: Connection, table: Table, values: Values, key: Sequence[str]) -> None:
@@ -338,91 +311,8 @@ def _postgresql_engine(url: URL, size: int) -> Engine:
 
 
 def _transaction(engine: Engine, work: Callable[[Connection], T]) -> T:
-    with _translated(), engine.begin() as connection:
+    with translated(), engine.begin() as connection:
         return work(connection)
-
-
-def _clear_traces(engine: Engine, tables: Sequence[str], to_rewrite: Sequence[str]) -> str:
-    """Outside a transaction, where alone either database does it. What kept it from being done; empty when it is."""
-    with _translated(), closing(engine.raw_connection()) as connection:
-        if engine.dialect.name == "sqlite":
-            cursor = connection.cursor()
-            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            told = cursor.fetchone()
-            is_done = told is not None and not told[0]  # the first column says whether a reader held it up
-            return "" if is_done else "somebody reads an older state of the store"
-        import psycopg.sql  # noqa: PLC0415 - see above
-
-        driver = connection.driver_connection
-        if not isinstance(driver, psycopg.Connection):
-            raise TypeError("the store's driver is not psycopg")
-        connection.detach()  # it is closed afterwards: nobody else gets it with these settings
-        skipped: list[str] = []  # a table that the role may not vacuum is passed over with a mere warning
-        driver.add_notice_handler(lambda told: skipped.append(told.message_primary or "a warning of PostgreSQL"))
-        try:
-            driver.autocommit = True
-            driver.execute("SET client_min_messages = warning")
-            driver.execute(f"SET statement_timeout = '{VACUUM_SECONDS:.0f}s'")
-            if not _is_oldest(driver):
-                return "an older transaction may still see the old rows"
-            for table in tables:  # a file that is to become shorter is waited for, and two who clear would wait long
-                driver.execute(psycopg.sql.SQL("VACUUM (TRUNCATE FALSE) {}").format(psycopg.sql.Identifier(table)))
-            # it keeps everybody from the table while it writes, and while it waits for others: briefly, then
-            driver.execute(f"SET lock_timeout = '{REWRITE_WAIT_SECONDS:.0f}s'")
-            for table in to_rewrite:
-                driver.execute(psycopg.sql.SQL("VACUUM (FULL) {}").format(psycopg.sql.Identifier(table)))
-        except psycopg.OperationalError as error:  # a lock, or the server went away: the caller repeats it
-            return type(error).__name__
-        return skipped[0] if skipped else ""
-
-
-def _is_oldest(driver: "psycopg.Connection[TupleRow]") -> bool:
-    """Wait until no transaction is left that may still see what was deleted; False when one stays too long.
-
-    Those of roles that ours may not look at are not seen.
-    """
-    deadline = time.monotonic() + OLDER_SECONDS
-    (began,) = driver.execute("SELECT clock_timestamp()").fetchone() or (None,)
-    while driver.execute(_OLDER, {"began": began}).fetchone() is not None:
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_ONCE_MORE_SECONDS)
-    return True
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Turn what means that the store did not answer into ``StoreUnavailable``; a defect of ours stays what it is."""
-    try:
-        yield
-    except exc.TimeoutError as error:
-        raise StoreUnavailable("The store did not answer: no connection became free in time.") from error
-    except exc.DBAPIError as error:
-        if not _is_outage(error):
-            raise
-        # the class names the cause; the text may hold statement parameters
-        raise StoreUnavailable(
-            f"The store did not answer ({type(error.orig).__name__}): check that its database runs and has space.",
-            code=type(error.orig).__name__,
-        ) from error
-
-
-def _is_outage(error: exc.DBAPIError) -> bool:
-    original = error.orig
-    if error.connection_invalidated:
-        return True
-    if isinstance(original, sqlite3.Error):
-        # absent on mistakes that the Python module itself finds, such as a closed cursor
-        code: int = getattr(original, "sqlite_errorcode", sqlite3.SQLITE_OK)
-        return code & 0xFF in _SQLITE_OUTAGES
-    import psycopg  # noqa: PLC0415 - see above
-
-    if isinstance(original, psycopg.Error):
-        return (
-            isinstance(original, psycopg.OperationalError | psycopg.InterfaceError)
-            or original.sqlstate == _POSTGRES_STANDBY
-        )
-    return False
 
 
 def _refuse_second_host(connection: Connection, host: HostIdentity) -> None:

@@ -1,6 +1,6 @@
 """What is kept of erasing people: that it was asked for and done, and the opt-outs that outlive it."""
 
-from sqlalchemy import JSON, Column, Connection, LargeBinary, String, Table, Text, select
+from sqlalchemy import JSON, Column, Connection, LargeBinary, String, Table, Text, bindparam, select
 
 from store.tables import UtcDateTime, metadata
 
@@ -29,7 +29,9 @@ suppressions = Table(
 """Opt-outs of people who were erased, by the keyed hashes of their aliases: who comes back is still opted out."""
 
 
+_MARKED = select(erasures.c.contact_id).where(erasures.c.contact_id == bindparam("contact"))
+
+
 def is_marked_within(connection: Connection, contact_id: str) -> bool:
     """Whether this person was, or is being, erased."""
-    wanted = select(erasures.c.contact_id).where(erasures.c.contact_id == contact_id)
-    return connection.execute(wanted).first() is not None
+    return connection.execute(_MARKED, {"contact": contact_id}).first() is not None

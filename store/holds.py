@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, or_, select, update
+from sqlalchemy.sql.elements import BindParameter
 
 from domain import ids
 from domain.errors import NotSent, PolicyRefused, Scope
@@ -12,11 +13,15 @@ from domain.holds import HoldRow, refusal
 from domain.model import Instant, Model
 from domain.sends import Send
 from store.database import Database, insert_new, put
-from store.tables import holds, pauses
+from store.tables import UtcDateTime, holds, pauses
 
 PAUSED = "paused"
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _in_force(at: datetime | BindParameter[datetime]) -> ColumnElement[bool]:
+    return or_(holds.c.until.is_(None), holds.c.until > at)
 
 
 class PauseScope(StrEnum):
@@ -88,15 +93,31 @@ class Holds:
         return tuple(Pause.model_validate(dict(row)) for row in rows)
 
 
+_ANY = holds.c.scope_key.in_(bindparam("scopes", expanding=True)), _in_force(bindparam("at", type_=UtcDateTime()))
+_STANDING = select(holds).where(*_ANY)
+_HELD = select(holds.c.scope_key, holds.c.until).where(*_ANY, holds.c.trial != bindparam("workflow"))
+_P = pauses.c
+_PAUSE = select(pauses).where(_P.scope == bindparam("scope"), _P.scope_value == bindparam("value"))
+_PAUSED = (
+    select(pauses)
+    .where(
+        or_(
+            and_(_P.scope == PauseScope.TENANT.value, _P.scope_value == bindparam("tenant")),
+            and_(_P.scope == PauseScope.LINE.value, _P.scope_value == bindparam("line")),
+        )
+    )
+    .order_by(_P.scope)
+    .limit(1)
+)
+
+
 def _standing(connection: Connection, scope_keys: Sequence[str], at: datetime) -> dict[str, HoldRow]:
-    wanted = select(holds).where(holds.c.scope_key.in_(scope_keys), _in_force(at))
-    rows = connection.execute(wanted).mappings().all()
+    rows = connection.execute(_STANDING, {"scopes": list(scope_keys), "at": at}).mappings().all()
     found = {row["scope_key"]: HoldRow.model_validate(dict(row)) for row in rows}
     for key in scope_keys:
         named = ids.pause_in(key)
         if named is not None:
-            this = and_(pauses.c.scope == named[0], pauses.c.scope_value == named[1])
-            row = connection.execute(select(pauses).where(this)).mappings().one_or_none()
+            row = connection.execute(_PAUSE, {"scope": named[0], "value": named[1]}).mappings().one_or_none()
             if row is not None:
                 found[key] = _as_hold(Pause.model_validate(dict(row)))
     return found
@@ -157,18 +178,7 @@ def refusal_within(connection: Connection, send: Send, at: datetime) -> NotSent 
 
 
 def _paused(connection: Connection, send: Send) -> PolicyRefused | None:
-    wanted = (
-        select(pauses)
-        .where(
-            or_(
-                and_(pauses.c.scope == PauseScope.TENANT.value, pauses.c.scope_value == send.tenant),
-                and_(pauses.c.scope == PauseScope.LINE.value, pauses.c.scope_value == send.line),
-            )
-        )
-        .order_by(pauses.c.scope)
-        .limit(1)
-    )
-    row = connection.execute(wanted).mappings().one_or_none()
+    row = connection.execute(_PAUSED, {"tenant": send.tenant, "line": send.line}).mappings().one_or_none()
     if row is None:
         return None
     pause = Pause.model_validate(dict(row))
@@ -178,11 +188,7 @@ def _paused(connection: Connection, send: Send) -> PolicyRefused | None:
 
 def _held(connection: Connection, send: Send, at: datetime) -> NotSent | None:
     keys = _scope_keys(send)
-    rows = connection.execute(
-        select(holds.c.scope_key, holds.c.until).where(
-            holds.c.scope_key.in_(keys), _in_force(at), holds.c.trial != send.workflow_id
-        )
-    ).all()
+    rows = connection.execute(_HELD, {"scopes": list(keys), "at": at, "workflow": send.workflow_id}).all()
     if not rows:
         return None
     until_of: dict[str, datetime | None] = {row.scope_key: row.until for row in rows}
@@ -193,10 +199,6 @@ def _held(connection: Connection, send: Send, at: datetime) -> NotSent | None:
 
 def _end(until: datetime | None) -> str:
     return "until it is released" if until is None else f"until {until.isoformat(timespec='seconds')}"
-
-
-def _in_force(at: datetime) -> ColumnElement[bool]:
-    return or_(holds.c.until.is_(None), holds.c.until > at)
 
 
 def _scope_keys(send: Send) -> dict[str, Scope]:

@@ -5,8 +5,9 @@ which followed it does not count, and one that ties with it does.
 """
 
 from datetime import datetime
+from functools import cache
 
-from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, update
+from sqlalchemy import Connection, Select, and_, bindparam, func, or_, select, update
 
 from domain.contacts import Consent, OptOut, OptOutScope, Reach
 from domain.errors import NotFound
@@ -23,6 +24,12 @@ __all__ = [
     "record_consent_within",
 ]
 
+_CONSENT = (
+    select(consents.c.id)
+    .where(consents.c.contact_id == bindparam("contact"), consents.c.tenant == bindparam("tenant"))
+    .limit(1)
+)
+
 
 def record_consent_within(connection: Connection, contact_id: str, tenant: str, consent: Consent) -> None:
     """Keep the evidence of an opt-in; repeating is harmless. Lifts no opt-out. Raises ``NotFound``."""
@@ -37,8 +44,7 @@ def record_consent_within(connection: Connection, contact_id: str, tenant: str, 
 
 def has_consent_within(connection: Connection, contact_id: str, tenant: str) -> bool:
     """Whether this tenant ever got the person's opt-in."""
-    found = select(consents.c.id).where(consents.c.contact_id == contact_id, consents.c.tenant == tenant).limit(1)
-    return connection.execute(found).first() is not None
+    return connection.execute(_CONSENT, {"contact": contact_id, "tenant": tenant}).first() is not None
 
 
 def opt_out_within(connection: Connection, contact_id: str, opt_out: OptOut) -> None:
@@ -97,18 +103,19 @@ def opt_out_in_force(connection: Connection, contact_id: str, reach: Reach) -> O
 
     Every opt-out that is not lifted counts, whatever its instant: a clock that differs must not let a message pass.
     """
-    found = connection.execute(
-        select(opt_outs.c.scope)
-        .where(opt_outs.c.contact_id == contact_id, opt_outs.c.lifted_at.is_(None), _covers(reach))
-        .order_by(opt_outs.c.at, opt_outs.c.id)
-        .limit(1)
-    ).scalar_one_or_none()
+    values = reach.values()
+    covers = {scope.value: value for scope, value in values.items()}
+    found = connection.execute(_in_force(tuple(values)), {"contact": contact_id} | covers).scalar_one_or_none()
     return None if found is None else OptOutScope(found)
 
 
-def _covers(reach: Reach) -> ColumnElement[bool]:
-    c, values = opt_outs.c, reach.values()
-    return or_(*(and_(c.scope == scope.value, c.scope_value == value) for scope, value in values.items()))
+@cache
+def _in_force(scopes: tuple[OptOutScope, ...]) -> Select[str]:
+    """The first opt-out in one of these scopes; the value that it covers is a parameter of the scope's name."""
+    c = opt_outs.c
+    covers = or_(*(and_(c.scope == scope.value, c.scope_value == bindparam(scope.value)) for scope in scopes))
+    found = select(c.scope).where(c.contact_id == bindparam("contact"), c.lifted_at.is_(None), covers)
+    return found.order_by(c.at, c.id).limit(1)
 
 
 def _need(connection: Connection, contact_id: str) -> None:

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Final
 
 import structlog
-from sqlalchemy import Connection, Exists, RowMapping, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, select, update
 
 from domain.caps import Caps
 from domain.contacts import Alias, AliasKind, OptOut, OptOutScope
@@ -46,6 +46,13 @@ _OPEN = (LedgerState.CALLING, LedgerState.UNKNOWN)
 _ENDINGS = (LedgerState.SENT, LedgerState.NOT_SENT, LedgerState.REJECTED, LedgerState.UNKNOWN)
 
 log = structlog.get_logger()
+
+# Statements of every send are written once here: writing one takes longer than executing it.
+_LOCKED = select(sends).where(sends.c.key == bindparam("send")).with_for_update()
+_WRITTEN = update(sends).where(sends.c.key == bindparam("send"))
+_BEING_ERASED = select(erasures.c.contact_id).where(erasures.c.contact_id == bindparam("contact"))
+_ERASED = _BEING_ERASED.where(erasures.c.erased_at.is_not(None))
+_KNOWN = select(contacts.c.id).where(contacts.c.id == bindparam("contact"), ~_BEING_ERASED.exists())
 
 
 class Ledger:
@@ -223,8 +230,7 @@ def _form(connection: Connection, send: Send, now: datetime) -> tuple[MessageFor
 def _refusal(connection: Connection, send: Send, now: datetime) -> NotSent | None:
     """The rule that forbids this send; every opt-out in force counts, whichever clock it was written by."""
     lock_contact(connection, send.contact_id)  # whoever erases this person waits for the claim, or is seen here
-    known = select(contacts.c.id).where(contacts.c.id == send.contact_id, ~_is_being_erased(send.contact_id))
-    if connection.execute(known).first() is None:
+    if connection.execute(_KNOWN, {"contact": send.contact_id}).first() is None:
         return PolicyRefused(
             f"{send.key} is addressed to a contact that is not in the store: it was erased, or never resolved",
             scope=Scope.RECIPIENT,
@@ -240,10 +246,6 @@ def _refusal(connection: Connection, send: Send, now: datetime) -> NotSent | Non
             code=OPTED_OUT,
         )
     return refusal_within(connection, send, now) or template_refusal_within(connection, send) or _too_late(send, now)
-
-
-def _is_being_erased(contact_id: str) -> Exists:
-    return select(erasures.c.contact_id).where(erasures.c.contact_id == contact_id).exists()
 
 
 def _too_late(send: Send, now: datetime) -> PolicyRefused | None:
@@ -313,8 +315,7 @@ def _resolve(connection: Connection, keys: KeyRing, send_key: str, ending: _Endi
 
 def _kept_of(connection: Connection, row: RowMapping, ending: _Ending) -> _Ending:
     """The ending without what an erasure took; the row is locked, so that one which runs now is waited for."""
-    done = erasures.c.contact_id == row["contact_id"], erasures.c.erased_at.is_not(None)
-    is_gone = connection.execute(select(erasures.c.contact_id).where(*done)).first() is not None
+    is_gone = connection.execute(_ERASED, {"contact": row["contact_id"]}).first() is not None
     return ending.of_somebody_erased() if is_gone else ending
 
 
@@ -366,12 +367,11 @@ def _complete(connection: Connection, keys: KeyRing, row: RowMapping, ending: _E
 
 
 def _locked(connection: Connection, send_key: str) -> RowMapping | None:
-    wanted = select(sends).where(sends.c.key == send_key).with_for_update()
-    return connection.execute(wanted).mappings().one_or_none()
+    return connection.execute(_LOCKED, {"send": send_key}).mappings().one_or_none()
 
 
 def _write(connection: Connection, send_key: str, values: dict[str, object]) -> None:
-    connection.execute(update(sends).where(sends.c.key == send_key).values(**values))
+    connection.execute(_WRITTEN, {"send": send_key} | values)
 
 
 _NOTHING_KNOWN: Final[dict[str, object]] = {

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import structlog
 from pydantic import Field
-from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, or_, select, update
 
 from domain.admission import may_leave_by
 from domain.calls import Admission, AdmissionRequest, CloseRequest
@@ -26,6 +26,20 @@ from store.templates import known_within
 _INPUT = "engagement-input"
 ARCHIVE_PURPOSE = "engagement-archive"
 
+_C = engagements.c
+_THIS = _C.workflow_id == bindparam("engagement")
+_CLOSED = update(engagements).where(_THIS, _C.closed_at.is_(None))
+_OUTCOME = select(_C.outcome).where(_THIS)
+_NOT_ADMITTED = (
+    select(_C.workflow_id)
+    .where(
+        _C.contact_id == bindparam("contact"),
+        _C.closed_at.is_(None),
+        _C.admitted_at.is_(None),
+        _C.admission_rule.is_(None),
+    )
+    .order_by(_C.created_at, _C.workflow_id)
+)
 _ROW = [column for column in engagements.c if column.name not in ("input", "archive")]
 
 log = structlog.get_logger()
@@ -152,18 +166,8 @@ class EngagementRegistry:
 
     async def not_admitted(self, contact_id: str) -> tuple[str, ...]:
         """Workflow ids of open engagements of one person that wait to be admitted, oldest first."""
-        c = engagements.c
-        wanted = (
-            select(c.workflow_id)
-            .where(
-                c.contact_id == contact_id,
-                c.closed_at.is_(None),
-                c.admitted_at.is_(None),
-                c.admission_rule.is_(None),
-            )
-            .order_by(c.created_at, c.workflow_id)
-        )
-        return await self._database.read(lambda connection: tuple(connection.execute(wanted).scalars()))
+        this = {"contact": contact_id}
+        return await self._database.read(lambda connection: tuple(connection.execute(_NOT_ADMITTED, this).scalars()))
 
     async def input_of(self, workflow_id: str) -> Engagement | None:
         """The input as it was registered; None when there is no such engagement or its input was not kept."""
@@ -317,15 +321,12 @@ def _older(last: EngagementRow) -> ColumnElement[bool]:
 def _close(connection: Connection, request: CloseRequest, sealed: bytes) -> EngagementOutcome:
     """Write the outcome unless there is one. Returns the outcome that stands."""
     outcome = request.result.settlement.outcome
-    this = engagements.c.workflow_id == request.workflow_id
-    written = connection.execute(
-        update(engagements)
-        .where(this, engagements.c.closed_at.is_(None))
-        .values(outcome=outcome.value, closed_at=request.at, archive=sealed)
-    )
+    this = {"engagement": request.workflow_id}
+    values = {"outcome": outcome.value, "closed_at": request.at, "archive": sealed}
+    written = connection.execute(_CLOSED, this | values)
     if written.rowcount == 1:
         return outcome
-    kept = connection.execute(select(engagements.c.outcome).where(this)).scalar_one_or_none()
+    kept = connection.execute(_OUTCOME, this).scalar_one_or_none()
     if kept is None:
         raise NotFound(f"Engagement {request.workflow_id} is not in the registry, so its outcome cannot be kept")
     return EngagementOutcome(kept)

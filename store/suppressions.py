@@ -1,12 +1,15 @@
 """Opt-outs that outlive the person's data: kept by the keyed hash of each alias, in force again when one comes back."""
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, bindparam, delete, func, insert, select
 
 from store.database import insert_new
 from store.erasure_tables import suppressions
 from store.tables import contact_aliases, opt_ins, opt_outs
 
 SOURCE = "in force before the person was erased"
+
+_S = suppressions.c
+_KEPT = select(_S.scope, _S.scope_value, _S.at).where(_S.digest == bindparam("digest")).order_by(_S.scope)
 
 
 def suppress_within(connection: Connection, contact_id: str) -> int:
@@ -35,8 +38,7 @@ def suppress_within(connection: Connection, contact_id: str) -> int:
 
 def restore_within(connection: Connection, contact_id: str, digest: bytes) -> None:
     """Give a contact the opt-outs that are kept under an alias it has just got; repeating is harmless."""
-    s = suppressions.c
-    kept = connection.execute(select(s.scope, s.scope_value, s.at).where(s.digest == digest).order_by(s.scope)).all()
+    kept = connection.execute(_KEPT, {"digest": digest}).all()
     for row in kept:
         back = opt_ins.c.contact_id, opt_ins.c.scope, opt_ins.c.scope_value
         same = [column == value for column, value in zip(back, (contact_id, row.scope, row.scope_value), strict=True)]

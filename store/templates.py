@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, and_, case, false, or_, select, true, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, bindparam, case, false, or_, select, true, update
 
 from domain.errors import PolicyRefused, Scope
 from domain.model import Instant, Model
@@ -16,6 +16,14 @@ _KEY = ("account", "name", "language")
 
 TEMPLATE = "template"
 """The rule by which a claim refuses a template that is not known to be approved."""
+
+_C = template_states.c
+_NAMED = tuple(_C[name] == bindparam(name) for name in _KEY)
+_KNOWN = select(template_states).where(*_NAMED)
+_CATEGORY = select(_C.category).where(*_NAMED)
+_STATUS = select(_C.status, _C.stale).where(
+    *_NAMED, or_(_C.template_id == bindparam("id"), _C.provider_id == bindparam("id"))
+)
 
 
 class KnownTemplate(Model):
@@ -85,7 +93,7 @@ def known_within(
     connection: Connection, account: str, template: TemplateRef
 ) -> tuple[TemplateReading, datetime] | None:
     """``Templates.read`` inside a transaction."""
-    row = connection.execute(select(template_states).where(_this(account, template))).mappings().one_or_none()
+    row = connection.execute(_KNOWN, _named(account, template)).mappings().one_or_none()
     if row is None or row["stale"] or row["template_id"] != template.id:
         return None
     return _reading(row), row["read_at"]
@@ -130,11 +138,7 @@ def lock_within(connection: Connection, meant: Sequence[tuple[str, str, str, str
 
 def template_refusal_within(connection: Connection, send: Send) -> PolicyRefused | None:
     """Why the template of ``send`` must not leave by what we know of it; None as well when we know nothing."""
-    wanted = select(template_states.c.status, template_states.c.stale).where(
-        _this(send.account, send.template),
-        or_(template_states.c.template_id == send.template.id, template_states.c.provider_id == send.template.id),
-    )
-    row = connection.execute(wanted).one_or_none()
+    row = connection.execute(_STATUS, _named(send.account, send.template) | {"id": send.template.id}).one_or_none()
     if row is None or (not row.stale and TemplateStatus(row.status).sends):
         return None
     why = "something happened to it since it was read" if row.stale else f"it is {row.status}"
@@ -147,8 +151,7 @@ def template_refusal_within(connection: Connection, send: Send) -> PolicyRefused
 
 def category_within(connection: Connection, account: str, template: TemplateRef) -> str:
     """The category of a template by what we know of it; empty when nothing says so."""
-    wanted = select(template_states.c.category).where(_this(account, template))
-    return connection.execute(wanted).scalar_one_or_none() or ""
+    return connection.execute(_CATEGORY, _named(account, template)).scalar_one_or_none() or ""
 
 
 def _write(connection: Connection, account: str, template: TemplateRef, reading: TemplateReading, at: datetime) -> None:
@@ -200,6 +203,10 @@ def _this(account: str, template: TemplateRef) -> ColumnElement[bool]:
         template_states.c.name == template.name,
         template_states.c.language == template.language,
     )
+
+
+def _named(account: str, template: TemplateRef) -> dict[str, str]:
+    return {"account": account, "name": template.name, "language": template.language}
 
 
 def _reading(row: RowMapping) -> TemplateReading:

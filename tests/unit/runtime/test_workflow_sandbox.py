@@ -16,7 +16,7 @@ from temporalio.converter import (
 )
 from temporalio.worker import Worker
 from temporalio.worker._command_aware_visitor import CommandInfo
-from temporalio.worker.workflow_sandbox import _runner as sdk_sandbox
+from temporalio.worker.workflow_sandbox._in_sandbox import InSandbox
 
 from domain.audit import AuditLine
 from runtime.dev_server import DevServer
@@ -53,13 +53,13 @@ async def test_each_payload_is_sealed_for_the_workflow_that_it_goes_to(
     server: DevServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     codec, asked = Noting(), []
-    ask = sdk_sandbox._Instance.get_serialization_context
+    ask = InSandbox.get_serialization_context
 
-    def noted(self: sdk_sandbox._Instance, command_info: CommandInfo | None) -> SerializationContext | None:
+    def noted(self: InSandbox, command_info: CommandInfo | None) -> SerializationContext | None:
         asked.append(command_info and command_info.command_type)
         return ask(self, command_info)
 
-    monkeypatch.setattr(sdk_sandbox._Instance, "get_serialization_context", noted)
+    monkeypatch.setattr(InSandbox, "get_serialization_context", noted)
     client = await connect(plugin(data_converter(codec)), address=server.address)
     async with Worker(client, task_queue=QUEUE, workflows=[TellingWorkflow], activities=[tiny_activity]):
         other = await client.start_workflow(TellingWorkflow.run, "", id="other", task_queue=QUEUE)

@@ -16,7 +16,7 @@ from sqlalchemy import make_url, select
 from domain.contacts import phone_alias
 from domain.errors import PolicyRefused, StoreUnavailable
 from domain.sends import LedgerState, SendFailure, SendReceipt
-from store import database
+from store import database, traces
 from store.candidate_keys import destroy_within
 from store.erasure_columns import EMPTIED
 from store.inbox_tables import EventState, inbox_events
@@ -171,7 +171,7 @@ def as_role(url: str, role: str) -> Iterator[str]:
 async def test_while_somebody_may_still_see_the_old_rows_they_are_not_said_to_be_gone(
     lending: Lending, keys: KeyRing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "OLDER_SECONDS", 0.0)
+    monkeypatch.setattr(traces, "OLDER_SECONDS", 0.0)
     monkeypatch.setattr(database, "BUSY_SECONDS", 0.0)
     with lending.lend() as url:
         async with Stores.open(url, keys) as stores:
