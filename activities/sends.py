@@ -8,7 +8,7 @@ from temporalio import activity
 
 from activities.failures import application_error, failure_of
 from activities.scopes import Reach, ScopeHolds, logical_now
-from activities.spacing import Spacing
+from activities.spacing import Departure, Spacing
 from activities.unbroken import unbroken
 from domain import names
 from domain.caps import Caps
@@ -76,16 +76,16 @@ class SendActivities:
             provider, claim = await self._claim(send)
             if claim.earlier is not None:
                 return claim.earlier
-            in_time = spacing is None or await spacing.turn(_left() / timedelta(seconds=1))
-        stopped = self._scopes.since(told, _reach(send), logical_now(send.at))
-        if not in_time or _left() <= timedelta(0):
-            stopped = _late()
-        if stopped is not None:
-            await self._settle(claim, LedgerState.NOT_SENT, send, error=stopped)
-            raise application_error(stopped)
-        if claim.form is MessageForm.FREE_FORM:
-            return await self._request(send, claim, _call(_free_form(send), provider, claim.names))
-        return await self._request(send, claim, _call(request, provider, claim.names))
+            departure = await spacing.turn(_left() / timedelta(seconds=1)) if spacing else None
+        with departure.leaving() if departure else nullcontext():
+            stopped = self._scopes.since(told, _reach(send), logical_now(send.at))
+            if (spacing and not departure) or _left() <= timedelta(0):
+                stopped = _late()
+            if stopped is not None:
+                await self._settle(claim, LedgerState.NOT_SENT, send, error=stopped)
+                raise application_error(stopped)
+            chosen = _free_form(send) if claim.form is MessageForm.FREE_FORM else request
+            return await self._request(send, claim, _call(chosen, provider, claim.names, departure))
 
     async def _claim(self, send: Send) -> tuple[MessagingProvider, SendClaim]:
         try:
@@ -169,8 +169,14 @@ def _free_form(send: Send) -> Request:
     return lambda provider, its: provider.send_free_form(send, its)
 
 
-async def _call(request: Request, provider: MessagingProvider, its: SendNames) -> SendReceipt:
-    return await request(provider, its)
+async def _call(
+    request: Request, provider: MessagingProvider, its: SendNames, departure: Departure | None
+) -> SendReceipt:
+    try:
+        return await request(provider, its)
+    finally:
+        if departure:
+            departure.over()
 
 
 def _no_answer(error: Exception) -> OutcomeUnknown:

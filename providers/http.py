@@ -22,6 +22,7 @@ import httpx
 import structlog
 from pydantic import Field, SecretStr
 
+from domain import departures
 from domain.errors import NotSent, Scope, SendError, SetupError
 from domain.model import JsonValue, Written
 from providers.endings import Answer, Refine, Verdict, as_it_stands, by_status, by_transport
@@ -162,7 +163,10 @@ class ProviderHttp:
 
     async def _ask(self, request: Request, *, is_send: bool, also: frozenset[int]) -> Answer:
         subject = f"{self._owner}: {request.what}"
-        seen = await self._exchange(self._built(request), subject, is_send=is_send)
+        built = self._built(request)
+        if is_send:
+            built.extensions["trace"] = _tell_departure
+        seen = await self._exchange(built, subject, is_send=is_send)
         if isinstance(seen, Verdict):
             raise self._told(seen, subject, request.what, 0, "")
         if 200 <= seen.status < 300 or seen.status in also:
@@ -224,6 +228,12 @@ class ProviderHttp:
             if len(body) > self._limits.answer_bytes:
                 return bytes(body[: self._limits.answer_bytes]), True
         return bytes(body), False
+
+
+async def _tell_departure(event: str, _about: object) -> None:
+    """What httpcore calls at each step of a request; the last of writing it is this one in every HTTP version."""
+    if event.endswith(".send_request_body.complete"):
+        departures.written()
 
 
 @cache

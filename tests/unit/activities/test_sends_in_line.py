@@ -101,11 +101,12 @@ class Line:
         environment.info = dataclasses.replace(
             environment.info, started_time=now - held_up_for, start_to_close_timeout=WHOLE
         )
-        receipt: SendReceipt = await environment.run(self._sends.send_message, _send(key, now + planned_in, template))
+        receipt: SendReceipt = await environment.run(self._sends.send_message, send_of(key, now + planned_in, template))
         return receipt
 
 
-def _send(key: str, at: datetime, template: str) -> Send:
+def send_of(key: str, at: datetime, template: str = "intake_v1") -> Send:
+    """A message that wants to leave through the line."""
     return Send(
         key=key,
         workflow_id="engagement:acme:1",

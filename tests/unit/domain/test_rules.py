@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from domain.errors import BadInput, Mistake
 from domain.model import Duration
-from domain.pacing import paces
+from domain.pacing import MARGIN, paces, window_of
 from domain.plans import AnswerRule, Plan
 from domain.stop_words import StopWords
 from domain.topology import Account, Line, Topology
@@ -92,6 +92,25 @@ def test_lines_and_lookups_together_stay_under_the_accounts_rate(rate: float, li
     assert lookups > 0
     assert lookups + sum(sends.values()) <= rate
     assert all(sends[line.slug] < line.rate for line in given_lines)
+
+
+@given(rate=st.integers(1, 100_000))
+def test_what_a_line_keeps_in_any_second_is_the_whole_rate_that_it_was_granted(rate: int) -> None:
+    account = Account(slug="a", provider="p", credential="env:T", webhook_secrets=("env:S",), rate=rate * 2)
+    line = Line(slug="l", account="a", tenants=("t",), rate=rate)
+    _, sends = paces(account, (line,))
+    window = window_of(sends["l"])
+    assert window.most == rate
+    assert window.seconds == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("rate", "most", "seconds"), [(0.5, 1, 2.0), (1.8, 2, 2 / 1.8), (2.5, 3, 1.2), (20, 20, 1.0)])
+def test_a_rate_that_is_not_whole_is_kept_over_the_time_that_whole_sends_take(
+    rate: float, most: int, seconds: float
+) -> None:
+    window = window_of(rate * MARGIN)
+    assert window.most == most
+    assert window.seconds == pytest.approx(seconds)
 
 
 def test_a_topology_tells_every_name_that_does_not_fit() -> None:
