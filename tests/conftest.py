@@ -1,15 +1,19 @@
 """What concerns every test, and the databases that tests of several rooms share."""
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import structlog
 from hypothesis import settings
 
 from runtime.zones import pin_zone_rules
 from tests.databases import Lending, migrated, migrated_sqlite
 from tests.figures import pytest_terminal_summary, show
+from tests.memory import in_memory
 from tests.postgres import postgres_missing, postgres_server
 
 __all__ = ["pytest_terminal_summary", "show"]
@@ -25,11 +29,20 @@ SLOW_FIRST = (
     "tests/chaos",
     "tests/e2e/test_demo",
     "tests/e2e",
+    "tests/permutations",
+    "tests/workflow",
     "tests/ui",
     "tests/unit/gateway",
-    "tests/workflow",
+    "tests/unit/store",
+    "tests/unit/starter",
 )
 """Files that take long begin first, or one of the two processes would wait for them at the end."""
+
+
+def pytest_configure() -> None:
+    """Temporary folders of tests lie in memory, unless somebody said where."""
+    if (memory := in_memory()) is not None:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))  # read when the first folder is asked for
 
 
 @pytest.hookimpl(trylast=True)
@@ -51,6 +64,27 @@ def interrupts_as_ever() -> Iterator[None]:
     """Whoever leaves a handler of interrupts behind would be the undoing of a test in quite another file."""
     yield
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.fixture(scope="module", autouse=True)
+def logging_as_ever() -> Iterator[None]:
+    """Whoever leaves other logging behind decides what a test in quite another file finds in its log, or does not."""
+    before = _logging()
+    yield
+    changed = [name for name, value in _logging().items() if before[name] != value]
+    if changed:
+        structlog.configure(**before | {"processors": [*before["processors"]]})  # only the one who did it fails
+        pytest.fail(
+            f"this module left structlog configured otherwise ({', '.join(changed)}): "
+            "whoever configures it puts back what structlog.get_config() said before",
+            pytrace=False,
+        )
+
+
+def _logging() -> dict[str, Any]:
+    """How structlog is configured; the list of processors is one that others change in place."""
+    found = structlog.get_config()
+    return found | {"processors": tuple(found["processors"])}
 
 
 @pytest.fixture(scope="session")

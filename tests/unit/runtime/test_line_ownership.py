@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from structlog.testing import capture_logs
 
 from tests.databases import migrated_sqlite
+from tests.memory import in_memory
 from tests.unit.runtime.hand_loop import HandLoop, settled
 from tests.unit.runtime.shared_lines import LEASE, QUEUES, Town
 
@@ -204,7 +205,7 @@ class SharingProcesses(RuleBasedStateMachine):
 
     @initialize()
     def open(self) -> None:
-        self.folder = Path(tempfile.mkdtemp())
+        self.folder = Path(tempfile.mkdtemp(dir=in_memory()))
         (self.folder / "store.sqlite3").write_bytes(migrated_sqlite())
         self.runner = asyncio.Runner(loop_factory=HandLoop)
         self.town = self.runner.run(Town.open(self.folder / "store.sqlite3"))

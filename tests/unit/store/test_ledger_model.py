@@ -29,6 +29,7 @@ from store.holds import Pause, PauseScope
 from store.keys import KeyRing
 from store.stores import Stores
 from tests.databases import migrated_sqlite
+from tests.memory import in_memory
 from tests.unit.store.samples import A_PHONE, NOON, a_send
 
 KEYS = KeyRing(bytes(32), bytes(range(32)))
@@ -45,7 +46,7 @@ class LedgerAgainstModel(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = Path(tempfile.mkdtemp())
+        self.folder = Path(tempfile.mkdtemp(dir=in_memory()))
         (self.folder / "store.sqlite3").write_bytes(migrated_sqlite())
         self.runner = asyncio.Runner()
         self.stores = self._open()
