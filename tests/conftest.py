@@ -40,7 +40,9 @@ SLOW_FIRST = (
 
 
 def pytest_configure() -> None:
-    """Temporary folders of tests lie in memory, unless somebody said where."""
+    """Temporary folders of tests lie in memory, unless somebody said where; and an interrupt is one."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell leaves it to what it begins in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if (memory := in_memory()) is not None:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))  # read when the first folder is asked for
 
