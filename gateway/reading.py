@@ -24,6 +24,9 @@ from store.keys import KeyRing
 
 log = structlog.get_logger()
 
+READ_HERE = 2 * 1024
+"""So many bytes are read as soon as a thread would begin to; more would hold up those who wait for their 200."""
+
 
 @dataclass(frozen=True)
 class Receiving:
@@ -99,7 +102,8 @@ class Reading:
             await self.round()
 
     async def _read(self, claimed: Sequence[StoredDelivery], relay: Relay | None) -> None:
-        parsed = await asyncio.to_thread(self._parse, claimed)
+        size = sum(len(one.delivery.body) for one in claimed)
+        parsed = self._parse(claimed) if size <= READ_HERE else await asyncio.to_thread(self._parse, claimed)
         read = await self._placed(parsed)
         taking = relay.joins() if relay is not None else None
         kept, _ = await asyncio.gather(self._inbox.keep_events(read, taking), self._read_ahead(read))

@@ -1,8 +1,8 @@
 """The relay: carries events from the inbox into engagements, one signal per batch, at least once.
 
 Many engagements are signalled at the same time. What became of them is written down together, in the transaction that
-takes what is due next: the store's writes do not grow with the signals. What is due as it is stored is taken in that
-transaction already.
+takes what is due next: the store's writes do not grow with the signals. That of signals which nobody waits behind may
+linger a moment for company. What is due as it is stored is taken in that transaction already.
 
 A signal that fails is tried again later, for that engagement alone: the others never wait for it. What Temporal says
 is no longer there is recorded as late. Gates hear the same way; where no gate is, nobody waited. While Temporal is down
@@ -10,7 +10,7 @@ the inbox grows, and it drains afterwards.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
@@ -39,6 +39,9 @@ AT_ONCE = 64
 SAFETY_NET = 2.0
 """Seconds after which the relay looks by itself, should a wake-up have been missed."""
 
+COMPANY = 0.05
+"""Seconds that the word on a signal may wait for that on others, while nothing waits for its engagement to be free; and
+the look at what lingers for the look at more of it."""
 SHORTEST = 0.01
 """Seconds between two looks when something is due that another gateway is just taking."""
 
@@ -112,6 +115,7 @@ class Relay:
         *,
         clock: Callable[[], datetime],
         at_once: int = AT_ONCE,
+        company: float = COMPANY,
     ) -> None:
         self._outbound = outbound
         self._signaller = signaller
@@ -119,9 +123,13 @@ class Relay:
         self._wakeup = wakeup
         self._clock = clock
         self._at_once = at_once
+        self._company = company
         self._running: set[asyncio.Task[None]] = set()
         self._ended: list[Ending] = []
         """What became of batches and is not written down yet."""
+        self._is_waited_for = False
+        """Whether something may be due that could not be taken because it is in hand."""
+        self._alarm: asyncio.TimerHandle | None = None
 
     async def round(self) -> float:
         """Start handing over what is due; returns the seconds until it is worth looking again without a wake-up."""
@@ -129,6 +137,7 @@ class Relay:
         if free <= 0 and not self._ended:
             return SAFETY_NET  # whoever finishes wakes us
         due = await self._turn(free)
+        self._is_waited_for = bool(self._running)
         self._start(due.batches)
         if due.next_at is None or len(self._running) >= self._at_once:
             return SAFETY_NET
@@ -143,8 +152,17 @@ class Relay:
         """So many events have been stored for engagements: hand over what was taken with them, and see to the rest."""
         batches = await self._outbound.opened(taking) if taking is not None else ()
         self._start(batches)
-        if pending and (taking is None or taking.is_full or not batches):
-            self._wakeup.set()  # else whoever finishes wakes us
+        if not pending:
+            return
+        if taking is None or taking.is_full or self._is_free_when_written(taking.left):
+            self._wakeup.set()
+        elif taking.left or not batches:
+            self._is_waited_for |= bool(taking.left)  # whoever finishes wakes us
+            self._wake_soon()
+
+    def _is_free_when_written(self, workflow_ids: Collection[str]) -> bool:
+        """Whether one of these is in hand only because it is not written down yet what became of its signal."""
+        return any(one.batch.workflow_id in workflow_ids for one in self._ended)
 
     def _start(self, batches: Sequence[RelayBatch]) -> None:
         for batch in batches:
@@ -177,7 +195,19 @@ class Relay:
             await self._record_alone(endings)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
+        is_room_made = len(self._running) >= self._at_once
         self._running.discard(task)
+        if self._is_waited_for or is_room_made:
+            self._wakeup.set()
+        else:
+            self._wake_soon()
+
+    def _wake_soon(self) -> None:
+        if self._alarm is None:
+            self._alarm = asyncio.get_running_loop().call_later(self._company, self._on_alarm)
+
+    def _on_alarm(self) -> None:
+        self._alarm = None
         self._wakeup.set()
 
     async def _hand_over(self, batch: RelayBatch) -> None:

@@ -17,6 +17,12 @@ _CONTACT = select(contacts.c.id).where(contacts.c.id == bindparam("contact"))
 # the weaker form, FOR NO KEY UPDATE, does not stop rows that merely refer to the contact, such as aliases
 _LOCKED = _CONTACT.with_for_update(key_share=True)
 _KEPT = _CONTACT.with_for_update(read=True, key_share=True)
+_ALL_LOCKED = (
+    select(contacts.c.id)
+    .where(contacts.c.id.in_(bindparam("them", expanding=True)))
+    .order_by(contacts.c.id)
+    .with_for_update(key_share=True)
+)
 _OWNER = select(contact_aliases.c.contact_id).where(contact_aliases.c.digest == bindparam("digest"))
 
 
@@ -63,8 +69,7 @@ def lock_contact(connection: Connection, contact_id: str) -> bool:
 
 def lock_contacts(connection: Connection, contact_ids: Collection[str]) -> set[str]:
     """``lock_contact`` for several, in the order in which everybody locks them. Those that are there."""
-    wanted = select(contacts.c.id).where(contacts.c.id.in_(contact_ids)).order_by(contacts.c.id)
-    return set(connection.execute(wanted.with_for_update(key_share=True)).scalars())
+    return set(connection.execute(_ALL_LOCKED, {"them": sorted(contact_ids)}).scalars())
 
 
 def _keep_contact(connection: Connection, contact_id: str) -> bool:

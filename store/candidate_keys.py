@@ -75,6 +75,13 @@ class KeyOwner:
 
 SERVICE: Final = KeyOwner(KeyKind.SERVICE)
 
+_HELD_FOR = (  # run for almost every delivery, so it is built only once
+    select(keys, engagements.c.workflow_id)
+    .join(engagements, and_(keys.c.tenant == engagements.c.tenant, keys.c.contact_id == engagements.c.contact_id))
+    .where(keys.c.purpose == KeyKind.CONTACT.value, keys.c.wrapped.is_not(None))
+    .where(engagements.c.workflow_id.in_(bindparam("them", expanding=True)))
+)
+
 
 @dataclass(frozen=True)
 class DataKey:
@@ -316,13 +323,9 @@ def _owner_of(connection: Connection, workflow_id: str) -> KeyOwner:
 
 def _held_for(connection: Connection, workflow_ids: Sequence[str]) -> list[RowMapping]:
     """The keys of engagements' candidates that are not destroyed, each with ``workflow_id``."""
-    k, e = keys.c, engagements.c
-    theirs = and_(k.purpose == KeyKind.CONTACT.value, k.tenant == e.tenant, k.contact_id == e.contact_id)
-    wanted = select(keys, e.workflow_id).join(engagements, theirs).where(k.wrapped.is_not(None))
     found: list[RowMapping] = []
     for start in range(0, len(workflow_ids), _AT_ONCE):
-        page = wanted.where(e.workflow_id.in_(workflow_ids[start : start + _AT_ONCE]))
-        found += connection.execute(page).mappings()
+        found += connection.execute(_HELD_FOR, {"them": workflow_ids[start : start + _AT_ONCE]}).mappings()
     return found
 
 

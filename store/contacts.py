@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cache
 
 import structlog
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import Connection, Executable, bindparam, func, select
 
 from domain.calls import Admission, AdmissionRequest, LearnedAliases
 from domain.contacts import Alias, Consent, OptOut, OptOutScope
 from store.admission import admit_within
 from store.aliases import find_within, learn_within, lock_contact, resolve_within
 from store.contact_record import ContactRecord, record_within
-from store.database import Database, insert_into
+from store.database import Database, insert_for
 from store.keys import KeyRing
 from store.leave import (
     Reach,
@@ -129,15 +130,19 @@ def record_inbound_within(connection: Connection, contact_id: str, line: str, at
 
 def record_inbounds_within(connection: Connection, wrote: Mapping[tuple[str, str], datetime]) -> None:
     """When contacts, which are there and locked, last wrote to lines. An earlier instant is no news."""
-    statement = insert_into(connection, contact_lines)
+    rows = [{"contact_id": who, "line": line, "last_inbound_at": wrote[who, line]} for who, line in sorted(wrote)]
+    connection.execute(_later_inbound(connection.dialect.name), rows)
+
+
+@cache  # run for every delivery, so it is built only once
+def _later_inbound(dialect: str) -> Executable:
+    statement = insert_for(dialect, contact_lines)
     at = statement.excluded.last_inbound_at
-    statement = statement.on_conflict_do_update(
+    return statement.on_conflict_do_update(
         index_elements=["contact_id", "line"],
         set_={"last_inbound_at": at},
         where=contact_lines.c.last_inbound_at < at,
     )
-    rows = [{"contact_id": who, "line": line, "last_inbound_at": wrote[who, line]} for who, line in sorted(wrote)]
-    connection.execute(statement, rows)
 
 
 def open_engagements_within(connection: Connection, contact_id: str, line: str | None = None) -> tuple[str, ...]:

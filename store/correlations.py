@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cache
 from typing import Final
 
-from sqlalchemy import Column, ColumnElement, Connection, Row, Select, Text, func, or_, select, type_coerce
+from sqlalchemy import Column, ColumnElement, Connection, Row, Select, Text, bindparam, func, or_, select, type_coerce
 
 from domain.events import ProviderEvent, Ties
 from domain.model import Instant, Model
@@ -18,17 +19,25 @@ from store.veil import VeiledText
 EXACT_TIES: Final = ("reference", "flow_token", "run_id", "session_id", "message_id", "replied_to")
 """Ties that name one send, most exact first."""
 
-_COLUMNS: Final[Mapping[str, Column[str]]] = {
-    "reference": sends.c.reference,
-    "flow_token": sends.c.flow_token,
-    "run_id": sends.c.run_id,
-    "session_id": sends.c.session_id,
-    "message_id": sends.c.message_id,
-    "replied_to": sends.c.message_id,
-}
+_COLUMNS: Final[Mapping[str, str]] = {tie: "message_id" if tie == "replied_to" else tie for tie in EXACT_TIES}
+"""The column of a send that each of them is looked for in."""
 
 _AT_ONCE = 500
 _LONGEST_ID = 300
+
+# Run for every delivery, so they are built only once.
+_a, _o = contact_aliases.c, engagements.c
+_CONTACTS = select(_a.digest, _a.contact_id).where(_a.digest.in_(bindparam("them", expanding=True)))
+_ENGAGED = (
+    select(_o.contact_id, _o.workflow_id, _o.line)
+    .where(
+        _o.account == bindparam("in_account"),
+        _o.contact_id.in_(bindparam("them", expanding=True)),
+        _o.closed_at.is_(None),
+        func.coalesce(_o.admission_rule, "") == "",  # refused at its start: never open
+    )
+    .order_by(_o.created_at, _o.workflow_id)
+)
 
 
 class Sighting(Model):
@@ -132,31 +141,30 @@ def find(connection: Connection, account: str, sightings: Sequence[Sighting]) ->
         for value, send in _sends(connection, account, column, (exact_tie(s.ties, tie) for s in sightings)):
             by_tie.setdefault((tie, value), []).append(send)
     on_thread: dict[str, list[SendTie]] = {}
-    for value, send in _sends(connection, account, sends.c.thread_id, (s.ties.thread_id for s in sightings)):
+    for value, send in _sends(connection, account, "thread_id", (s.ties.thread_id for s in sightings)):
         on_thread.setdefault(value, []).append(send)
     contacts = _contacts(connection, {digest for s in sightings for digest in s.senders})
     people = {*contacts.values(), *(send.contact_id for found in by_tie.values() for send in found)}
     people |= {send.contact_id for found in on_thread.values() for send in found}
     to_contact: dict[str, list[SendTie]] = {}
-    for value, send in _sends(connection, account, sends.c.contact_id, people):
+    for value, send in _sends(connection, account, "contact_id", people):
         to_contact.setdefault(value, []).append(send)
     return Findings(by_tie, on_thread, contacts, to_contact, _engaged(connection, account, people))
 
 
-def _sends(
-    connection: Connection, account: str, column: Column[str], values: Iterable[str]
-) -> Iterator[tuple[str, SendTie]]:
+def _sends(connection: Connection, account: str, column: str, values: Iterable[str]) -> Iterator[tuple[str, SendTie]]:
     for some in _chunks(values):
-        is_one: ColumnElement[bool] = column.in_(some)
-        if isinstance(column.type, VeiledText):  # also as releases wrote it that did not veil it
-            is_one = or_(is_one, type_coerce(column, Text).in_(some))
-        statement = _send_ties(column).where(sends.c.account == account, is_one)
-        for row in connection.execute(statement):
+        for row in connection.execute(_send_ties(column), {"in_account": account, "them": some, "as_they_are": some}):
             yield row.sought, _send_tie(row)
 
 
-def _send_ties(column: Column[str]) -> Select[tuple[str]]:
+@cache
+def _send_ties(named: str) -> Select[tuple[str]]:
     c = sends.c
+    column: Column[str] = c[named]
+    is_one: ColumnElement[bool] = column.in_(bindparam("them", expanding=True, type_=column.type))
+    if isinstance(column.type, VeiledText):  # also as releases wrote it that did not veil it
+        is_one = or_(is_one, type_coerce(column, Text).in_(bindparam("as_they_are", expanding=True, type_=Text)))
     columns = (
         c.key,
         c.workflow_id,
@@ -171,7 +179,8 @@ def _send_ties(column: Column[str]) -> Select[tuple[str]]:
         c.claimed_at,
     )
     statement = select(column.label("sought"), *columns, engagements.c.closed_at, engagements.c.reference.label("ours"))
-    return statement.outerjoin(engagements, engagements.c.workflow_id == c.workflow_id).order_by(c.claimed_at, c.key)
+    statement = statement.outerjoin(engagements, engagements.c.workflow_id == c.workflow_id)
+    return statement.where(c.account == bindparam("in_account"), is_one).order_by(c.claimed_at, c.key)
 
 
 def _send_tie(row: Row[tuple[str]]) -> SendTie:
@@ -194,24 +203,15 @@ def _send_tie(row: Row[tuple[str]]) -> SendTie:
 def _contacts(connection: Connection, digests: set[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for some in _chunks(digests):
-        statement = select(contact_aliases.c.digest, contact_aliases.c.contact_id).where(
-            contact_aliases.c.digest.in_([bytes.fromhex(digest) for digest in some])
-        )
-        found.update({row.digest.hex(): row.contact_id for row in connection.execute(statement)})
+        rows = connection.execute(_CONTACTS, {"them": [bytes.fromhex(digest) for digest in some]})
+        found.update({row.digest.hex(): row.contact_id for row in rows})
     return found
 
 
 def _engaged(connection: Connection, account: str, people: set[str]) -> dict[str, list[OpenEngagement]]:
     found: dict[str, list[OpenEngagement]] = {}
-    c = engagements.c
     for some in _chunks(people):
-        statement = select(c.contact_id, c.workflow_id, c.line).where(
-            c.account == account,
-            c.contact_id.in_(some),
-            c.closed_at.is_(None),
-            func.coalesce(c.admission_rule, "") == "",  # refused at its start: never open
-        )
-        for row in connection.execute(statement.order_by(c.created_at, c.workflow_id)):
+        for row in connection.execute(_ENGAGED, {"in_account": account, "them": some}):
             found.setdefault(row.contact_id, []).append(OpenEngagement(row.workflow_id, row.line))
     return found
 

@@ -192,10 +192,11 @@ def migration(url: str, *, host: HostIdentity | None = None) -> Iterator[Connect
 
 def insert_into(connection: Connection, table: Table) -> "sqlite.Insert | postgresql.Insert":
     """An insert that can be told what to do about rows that are there already."""
-    return _insert(connection.dialect.name, table)
+    return insert_for(connection.dialect.name, table)
 
 
-def _insert(dialect: str, table: Table) -> "sqlite.Insert | postgresql.Insert":
+def insert_for(dialect: str, table: Table) -> "sqlite.Insert | postgresql.Insert":
+    """The same for a database of this kind, for statements that are built once."""
     if dialect == "sqlite":
         return sqlite.insert(table)
     from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - see above
@@ -217,7 +218,7 @@ def insert_new(connection: Connection, table: Table, values: Values, key: Sequen
 def _insert_new(dialect: str, table: Table, key: tuple[str, ...]) -> "ReturningInsert[tuple[Any, ...]]":
     """Written once: of a statement that is written anew each time, most of the time is spent writing it."""
     # No conflict target: with one, PostgreSQL raises when two transactions at once meet in another unique column first.
-    return _insert(dialect, table).on_conflict_do_nothing().returning(*(table.c[name] for name in key))
+    return insert_for(dialect, table).on_conflict_do_nothing().returning(*(table.c[name] for name in key))
 
 
 def put(connection: Connection, table: Table, values: Values, key: Sequence[str]) -> None:

@@ -8,16 +8,18 @@ import secrets
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cache
 
 import structlog
-from sqlalchemy import Connection, Table, func, insert, or_, select, update
+from sqlalchemy import Connection, Integer, Select, Table, bindparam, func, insert, or_, select, update
+from sqlalchemy.sql.dml import ReturningInsert
 
 from domain.errors import SetupError
 from domain.events import ProviderEvent
 from store.arrivals import record_within
 from store.clock import bookkeeping_now
 from store.correlations import Sighting
-from store.database import Database, insert_into
+from store.database import Database, insert_for
 from store.erasure_tables import erasures
 from store.inbox_effects import ContactEffects, apply_within
 from store.inbox_gates import apply_within as apply_to_scopes_within
@@ -34,6 +36,22 @@ LINGER = timedelta(seconds=3)
 """How long mere progress of a message waits for company before it is relayed."""
 
 _QUARANTINED_KIND = "delivery"
+
+# Run for every delivery, so they are built only once.
+_d = inbox_deliveries.c
+_KEEP = insert(inbox_deliveries)
+_LAST = select(func.max(_d.id))
+_DONE = (
+    update(inbox_deliveries)
+    .where(
+        _d.id.in_(bindparam("them", expanding=True)), _d.state == DeliveryState.NEW.value, _d.owner == bindparam("mine")
+    )
+    .values(state=DeliveryState.PARSED.value, body=None, leased_until=None, parsed_at=bindparam("at"))
+    .returning(_d.id)
+)
+_ERASED = select(erasures.c.contact_id).where(
+    erasures.c.contact_id.in_(bindparam("them", expanding=True)), erasures.c.erased_at.is_not(None)
+)
 
 
 @dataclass(frozen=True)
@@ -175,17 +193,15 @@ class Inbox:
             for delivery in deliveries
         ]
         if not in_hand:
-            connection.execute(insert(inbox_deliveries), rows)
+            connection.execute(_KEEP, rows)
             return ()
         lease = {"owner": self._owner, "leased_until": self._clock() + self._lease}
         if connection.dialect.name == "sqlite":  # has one writer at a time, and numbers rows as they come
-            connection.execute(insert(inbox_deliveries), [row | lease for row in rows])
-            last = connection.execute(select(func.max(inbox_deliveries.c.id))).scalar_one()
+            connection.execute(_KEEP, [row | lease for row in rows])
+            last = connection.execute(_LAST).scalar_one()
             return range(last - len(rows) + 1, last + 1)
         ids = _numbers(connection, len(rows), inbox_deliveries)
-        connection.execute(
-            insert(inbox_deliveries), [row | lease | {"id": id_} for row, id_ in zip(rows, ids, strict=True)]
-        )
+        connection.execute(_KEEP, [row | lease | {"id": id_} for row, id_ in zip(rows, ids, strict=True)])
         return ids
 
     def _claim(self, connection: Connection, accounts: Collection[str], limit: int) -> list[StoredDelivery]:
@@ -227,7 +243,7 @@ class Inbox:
         wanted_within(connection, wanted := self._wanted(placed), self._clock())
         forget_the_erased(connection, {one.placement.contact_id for one in placed} - {""})
         if taking is not None and wanted and min(wanted.values()) <= self._clock():
-            taking.within(connection)
+            taking.within(connection, wanted)
         is_new = set(map(id, new))
         return tuple(
             Kept(fact.provider, fact.kind, fact.state.value if id(fact) in is_new else DUPLICATE) for fact in told
@@ -235,14 +251,8 @@ class Inbox:
 
     def _finish(self, connection: Connection, delivery_ids: Sequence[int]) -> set[int]:
         """Which of the deliveries were still this gateway's; they are done now."""
-        c = inbox_deliveries.c
-        done = connection.execute(
-            update(inbox_deliveries)
-            .where(c.id.in_(delivery_ids), c.state == DeliveryState.NEW.value, c.owner == self._owner)
-            .values(state=DeliveryState.PARSED.value, body=None, leased_until=None, parsed_at=self._clock())
-            .returning(c.id)
-        )
-        return set(done.scalars())
+        its = {"them": list(delivery_ids), "mine": self._owner, "at": self._clock()}
+        return set(connection.execute(_DONE, its).scalars())
 
     def _facts(self, one: ReadDelivery) -> list["_Fact"]:
         facts = [self._fact(one.stored, placed) for placed in one.events]
@@ -297,13 +307,10 @@ class Inbox:
         """
         if not rows:
             return set()
-        c = inbox_events.c
-        is_sqlite = connection.dialect.name == "sqlite"  # has one writer at a time, and numbers rows as they come
-        statement = insert_into(connection, inbox_events).on_conflict_do_nothing()
-        if not is_sqlite:
+        if connection.dialect.name != "sqlite":  # which has one writer at a time, and numbers rows as they come
             numbered = [row | {"id": id_} for row, id_ in zip(rows, _numbers(connection, len(rows)), strict=True)]
             rows = sorted(numbered, key=lambda row: (str(row["account"]), str(row["key_digest"])))
-        return {tuple(row) for row in connection.execute(statement.returning(c.account, c.key_digest), rows)}
+        return {(row[0], row[1]) for row in connection.execute(_add_events(connection.dialect.name), rows)}
 
     def _wanted(self, placed: Sequence[PlacedEvent]) -> dict[str, datetime]:
         """Engagements with new pending events, and when they want them."""
@@ -333,6 +340,12 @@ class Inbox:
 
     def _due(self, event: ProviderEvent) -> datetime:
         return self._clock() + (timedelta(0) if event.is_urgent else self._linger)
+
+
+@cache
+def _add_events(dialect: str) -> ReturningInsert[str, str]:
+    added = insert_for(dialect, inbox_events).on_conflict_do_nothing()
+    return added.returning(inbox_events.c.account, inbox_events.c.key_digest)
 
 
 def _at_gates(connection: Connection, one: ReadDelivery) -> ReadDelivery:
@@ -366,8 +379,7 @@ def forget_the_erased(connection: Connection, contact_ids: Collection[str]) -> N
     """What a provider still tells of somebody who was erased is known to have come, and that is all."""
     if not contact_ids:
         return
-    done = erasures.c.contact_id.in_(contact_ids), erasures.c.erased_at.is_not(None)
-    gone = connection.execute(select(erasures.c.contact_id).where(*done)).scalars().all()
+    gone = connection.execute(_ERASED, {"them": sorted(contact_ids)}).scalars().all()
     if not gone:
         return
     theirs = inbox_events.c.contact_id.in_(gone)
@@ -388,5 +400,10 @@ def _first_of_each(told: Sequence[_Fact], inserted: set[tuple[object, object]]) 
 
 def _numbers(connection: Connection, many: int, table: Table = inbox_events) -> Sequence[int]:
     """The next ids, ascending. PostgreSQL only."""
-    sequence = func.pg_get_serial_sequence(table.name, "id")
-    return connection.execute(select(func.nextval(sequence)).select_from(func.generate_series(1, many))).scalars().all()
+    return connection.execute(_next_ids(table.name), {"many": many}).scalars().all()
+
+
+@cache
+def _next_ids(table: str) -> Select[int]:
+    sequence = func.nextval(func.pg_get_serial_sequence(table, "id"))
+    return select(sequence).select_from(func.generate_series(1, bindparam("many", type_=Integer)))

@@ -6,17 +6,31 @@ whose signals fail waits by itself and delays nobody.
 
 import secrets
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 
 import structlog
-from sqlalchemy import BindParameter, Connection, Integer, and_, bindparam, case, delete, func, or_, select, update
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    Executable,
+    Integer,
+    and_,
+    bindparam,
+    case,
+    delete,
+    func,
+    or_,
+    select,
+    update,
+)
 
 from domain.errors import SetupError
 from domain.events import ProviderEvent
 from store.clock import bookkeeping_now
-from store.database import Database, insert_into
+from store.database import Database, insert_for
 from store.inbox_tables import EventState, inbox_events, inbox_relays, purpose_of
 from store.keys import KeyRing
 
@@ -46,6 +60,25 @@ _PENDING = (
     .limit(bindparam("most", type_=Integer))
 )
 _NEXT_DUE = select(_e.workflow_id, func.min(_e.due_at)).where(_ARE_PENDING).group_by(_e.workflow_id)
+_DUE = (
+    select(_r.workflow_id, _r.failures, _r.one_by_one)
+    .where(_r.wanted_at <= bindparam("now"), _r.not_before <= bindparam("now"))
+    .where(or_(_r.leased_until.is_(None), _r.leased_until <= bindparam("now")))
+    .order_by(_r.wanted_at, _r.workflow_id)
+    .limit(bindparam("most", type_=Integer))
+    .with_for_update(skip_locked=True)
+)
+_TAKE = (
+    update(inbox_relays)
+    .where(_r.workflow_id.in_(_THEM))
+    .values(owner=bindparam("mine"), leased_until=bindparam("until"))
+)
+_SETTLE = update(inbox_events).where(_e.id.in_(bindparam("them", expanding=True)), _e.state == EventState.PENDING.value)
+_RELAYED = _SETTLE.values(state=EventState.RELAYED.value, settled_at=bindparam("at"), due_at=None, payload=None)
+"""The engagement has the payload now."""
+_NEXT_AT = select(func.min(case((_r.wanted_at < _r.not_before, _r.not_before), else_=_r.wanted_at))).where(
+    _r.leased_until.is_(None)
+)
 _FORGET = delete(inbox_relays).where(_r.workflow_id.in_(_THEM))
 _FREE = (
     update(inbox_relays)
@@ -100,10 +133,13 @@ class Taking:
     def __init__(self, take: Callable[[Connection, int], list[_Sealed]], limit: int) -> None:
         self._take, self._limit = take, limit
         self.taken: list[_Sealed] = []
+        self.left = frozenset[str]()
+        """Those of the wanted that it did not take."""
 
-    def within(self, connection: Connection) -> None:
-        """Take what is due now, the longest waiting first."""
+    def within(self, connection: Connection, wanted: Collection[str]) -> None:
+        """Take what is due now, the longest waiting first; ``wanted`` have just become so, or will be later."""
         self.taken = self._take(connection, self._limit)
+        self.left = frozenset(wanted) - {one.workflow_id for one in self.taken}
 
     @property
     def is_full(self) -> bool:
@@ -115,16 +151,20 @@ def wanted_within(connection: Connection, wanted: Mapping[str, datetime], now: d
     """Events are pending for these engagements, wanted at these instants; an earlier instant never moves back."""
     if not wanted:
         return
-    statement = insert_into(connection, inbox_relays)
-    c, new = inbox_relays.c, statement.excluded.wanted_at
-    sooner = case((c.wanted_at < new, c.wanted_at), else_=new)
     rows = [
         {"workflow_id": workflow_id, "wanted_at": wanted[workflow_id], "not_before": now}
         | {"failures": 0, "one_by_one": False}
         for workflow_id in sorted(wanted)  # in one order everywhere, so that no two transactions wait for each other
     ]
-    changed = {"wanted_at": sooner}
-    connection.execute(statement.on_conflict_do_update(index_elements=["workflow_id"], set_=changed), rows)
+    connection.execute(_want(connection.dialect.name), rows)
+
+
+@cache
+def _want(dialect: str) -> Executable:
+    statement = insert_for(dialect, inbox_relays)
+    new = statement.excluded.wanted_at
+    sooner = case((_r.wanted_at < new, _r.wanted_at), else_=new)
+    return statement.on_conflict_do_update(index_elements=["workflow_id"], set_={"wanted_at": sooner})
 
 
 class Outbound:
@@ -196,26 +236,16 @@ class Outbound:
         return self._due(connection, limit) if limit > 0 else [], _next_at(connection)
 
     def _due(self, connection: Connection, limit: int) -> list[_Sealed]:
-        now, c = self._clock(), inbox_relays.c
-        free = or_(c.leased_until.is_(None), c.leased_until <= now)
-        rows = connection.execute(
-            select(c.workflow_id, c.failures, c.one_by_one)
-            .where(c.wanted_at <= now, c.not_before <= now, free)
-            .order_by(c.wanted_at, c.workflow_id)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-        ).all()
+        now = self._clock()
+        rows = connection.execute(_DUE, {"now": now, "most": limit}).all()
         if not rows:
             return []
         events = _pending(connection, {row.workflow_id: 1 if row.one_by_one else MOST_EVENTS for row in rows})
         sealed = [_Sealed(row.workflow_id, its, row.failures) for row in rows if (its := events[row.workflow_id])]
         _release(connection, [row.workflow_id for row in rows if not events[row.workflow_id]])
         if sealed:
-            connection.execute(
-                update(inbox_relays)
-                .where(c.workflow_id.in_([one.workflow_id for one in sealed]))
-                .values(owner=self._owner, leased_until=now + self._lease)
-            )
+            them = [one.workflow_id for one in sealed]
+            connection.execute(_TAKE, {"them": them, "mine": self._owner, "until": now + self._lease})
         return sealed
 
     def _opened(self, sealed: _Sealed) -> RelayBatch:
@@ -248,16 +278,14 @@ class Outbound:
         _release(connection, sorted(mine & done))
 
     def _settle(self, connection: Connection, batches: Sequence[RelayBatch], state: EventState, reason: str) -> None:
-        c = inbox_events.c
-        values: dict[str, object] = {"state": state.value, "settled_at": self._clock(), "due_at": None}
+        its = {"them": [event_id for batch in batches for event_id in batch.event_ids], "at": self._clock()}
         if state is EventState.RELAYED:
-            values["payload"] = None  # the engagement has it now
+            connection.execute(_RELAYED, its)
+            return
+        values: dict[str, object] = {"state": state.value, "settled_at": bindparam("at"), "due_at": None}
         if reason:
             values["rule"] = reason
-        theirs = [event_id for batch in batches for event_id in batch.event_ids]
-        connection.execute(
-            update(inbox_events).where(c.id.in_(theirs), c.state == EventState.PENDING.value).values(values)
-        )
+        connection.execute(_SETTLE.values(values), its)
 
     def _postpone(self, connection: Connection, batch: RelayBatch | _Sealed, *, one_by_one: bool) -> None:
         c = inbox_relays.c
@@ -322,8 +350,5 @@ def _release(connection: Connection, workflow_ids: Sequence[str]) -> None:
 
 def _next_at(connection: Connection) -> datetime | None:
     """When the next engagement is due that nobody has in hand."""
-    c = inbox_relays.c
-    at = case((c.wanted_at < c.not_before, c.not_before), else_=c.wanted_at)
-    earliest = select(func.min(at)).where(c.leased_until.is_(None))
-    found: datetime | None = connection.execute(earliest).scalar_one()
+    found: datetime | None = connection.execute(_NEXT_AT).scalar_one()
     return found

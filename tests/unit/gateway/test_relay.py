@@ -25,7 +25,7 @@ from store.inbox import Inbox, PlacedEvent, Placement, ReadDelivery
 from store.inbox_relay import Due, Ending, Outbound
 from store.inbox_tables import EventState
 from tests.processes import free_ports
-from tests.unit.gateway.world import FakeTemporal, World, delivered, delivery, event, finished, now, receiving
+from tests.unit.gateway.world import FOREVER, FakeTemporal, World, delivered, delivery, event, finished, now, receiving
 
 
 class FakeHandle:
@@ -111,6 +111,16 @@ class Counted(Outbound):
             raise RuntimeError("a defect of ours")
 
 
+class Heard(Wakeup):
+    """Counts how often the relay asked for a round of its own."""
+
+    calls = 0
+
+    def set(self) -> None:
+        self.calls += 1
+        super().set()
+
+
 class Bench:
     """A relay whose clock the test moves."""
 
@@ -121,8 +131,28 @@ class Bench:
         self.world = world
         self.inbox = Inbox(database, keys, owner="me", clock=clock)
         self.outbound = Counted(database, keys, owner="me", clock=clock)
-        self.relay = Relay(self.outbound, temporal, GatewayMetrics(CollectorRegistry()), Wakeup(), clock=clock)
+        self.metrics, self.temporal, self.clock = GatewayMetrics(CollectorRegistry()), temporal, clock
+        self.wakeup = Heard()
+        self.waits_for_company(FOREVER)
         self.keys = keys
+
+    def waits_for_company(self, seconds: float) -> None:
+        self.relay = Relay(self.outbound, self.temporal, self.metrics, self.wakeup, clock=self.clock, company=seconds)
+
+    async def told(self, *events: ProviderEvent, data_keys: DataKeys | None = None) -> None:
+        """A delivery comes and is read, and what is due is handed over at once."""
+        await self.inbox.keep([delivery(*events, at=self.at)])
+        reading = Reading(
+            self.inbox,
+            Correlations(self.world.stores.database),
+            self.keys,
+            {"main": receiving()},
+            metrics=self.metrics,
+            on_kept=lambda _: None,
+            relay=self.relay,
+            data_keys=data_keys,
+        )
+        await reading.round()
 
     async def pending(self, workflow_id: str, *events: ProviderEvent) -> None:
         await self.inbox.keep([delivery(*events, at=self.at)])
@@ -294,21 +324,80 @@ async def test_an_answer_leaves_as_it_is_stored_without_a_round_of_the_relays(
     workflow_id = await bench.world.sent("a-1", run_id="run-1")
     await bench.world.stores.data_keys.key_for_workflow(workflow_id)
     data_keys = DataKeys(bench.world.stores.database, bench.keys)
-    reading = Reading(
-        bench.inbox,
-        Correlations(bench.world.stores.database),
-        bench.keys,
-        {"main": receiving()},
-        metrics=GatewayMetrics(CollectorRegistry()),
-        on_kept=lambda _: None,
-        relay=bench.relay,
-        data_keys=data_keys,
-    )
-    await bench.inbox.keep([delivery(finished("answer", run_id="run-1"), at=bench.at)])
-    await reading.round()
+    await bench.told(finished("answer", run_id="run-1"), data_keys=data_keys)
     await temporal.until(lambda: bool(temporal.batches))
     assert temporal.keys(workflow_id) == ["answer"]
     assert data_keys.kept == 1  # under which its signal is sealed
     await bench.relay.finish()
     assert bench.outbound.transactions == 1
     assert await bench.world.states() == {EventState.RELAYED: 1}
+
+
+async def test_the_word_on_a_signal_that_nobody_waits_behind_waits_for_company(
+    bench: Bench, temporal: FakeTemporal
+) -> None:
+    await bench.pending("w1", finished("answer"))
+    await bench.relay.round()
+    await bench.handed_over()
+    assert temporal.keys("w1") == ["answer"]
+    assert bench.wakeup.calls == 0
+
+
+async def test_company_that_does_not_come_is_not_waited_for(bench: Bench) -> None:
+    bench.waits_for_company(0.01)
+    await bench.pending("w1", finished("answer"))
+    await bench.relay.round()
+    await bench.wakeup.wait(FOREVER)
+    assert bench.wakeup.calls == 1
+
+
+async def test_mere_progress_waits_for_company_to_be_looked_at(bench: Bench, temporal: FakeTemporal) -> None:
+    await bench.world.sent("a-1", run_id="run-1", message_id="m-1")
+    await bench.told(delivered("s-1", message_id="m-1"))
+    assert bench.wakeup.calls == 0
+    bench.waits_for_company(0.01)
+    await bench.told(delivered("s-2", message_id="m-1"))
+    await bench.wakeup.wait(FOREVER)
+    assert bench.wakeup.calls == 1
+    assert temporal.batches == []
+
+
+async def test_an_answer_behind_one_that_is_in_hand_leaves_as_soon_as_that_is_taken(
+    bench: Bench, temporal: FakeTemporal
+) -> None:
+    workflow_id = await bench.world.sent("a-1", run_id="run-1")
+    temporal.hanging[workflow_id] = asyncio.Event()
+    await bench.told(finished("one", run_id="run-1"))
+    await bench.told(finished("two", run_id="run-1"))
+    assert bench.wakeup.calls == 0
+    temporal.hanging.pop(workflow_id).set()
+    await bench.handed_over()
+    assert bench.wakeup.calls == 1
+    await bench.round()
+    assert temporal.keys(workflow_id) == ["one", "two"]
+
+
+async def test_an_answer_behind_one_that_is_not_written_down_yet_leaves_at_once(
+    bench: Bench, temporal: FakeTemporal
+) -> None:
+    workflow_id = await bench.world.sent("a-1", run_id="run-1")
+    await bench.told(finished("one", run_id="run-1"))
+    await bench.handed_over()
+    assert bench.wakeup.calls == 0
+    await bench.told(finished("two", run_id="run-1"))
+    assert bench.wakeup.calls == 1
+    await bench.round()
+    assert temporal.keys(workflow_id) == ["one", "two"]
+
+
+async def test_a_relay_whose_hands_were_full_goes_on_as_soon_as_one_is_free(
+    bench: Bench, temporal: FakeTemporal
+) -> None:
+    bench.relay = Relay(
+        bench.outbound, temporal, bench.metrics, bench.wakeup, clock=bench.clock, at_once=1, company=FOREVER
+    )
+    for name in ("w1", "w2"):
+        await bench.pending(name, finished(name))
+    await bench.relay.round()
+    await bench.handed_over()
+    assert bench.wakeup.calls == 1
