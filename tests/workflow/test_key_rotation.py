@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-import structlog
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowExecutionStatus, WorkflowHistory
 from temporalio.testing import TimeSkipper, TimeSkippingConfig
@@ -33,6 +32,7 @@ from store.keys import KeyRing
 from store.master_keys import require_master_keys
 from store.stores import Stores
 from tests.calendar import Calendar
+from tests.logged import logging_put_back
 from tests.unit.runtime.test_keyed_codec import payloads_in
 from tests.workflow.scripted import HeardNotices, OneAccount, ScriptedProvider
 from tests.workflow.stage import Play, Stage
@@ -109,12 +109,8 @@ class House:
 @pytest.fixture(autouse=True)
 def logging_as_it_was() -> Iterator[None]:
     """A process sets its own logging up."""
-    root, before = logging.getLogger(), structlog.get_config()
-    handlers, level = list(root.handlers), root.level
-    yield
-    structlog.configure(**before)
-    root.handlers[:] = handlers
-    root.setLevel(level)
+    with logging_put_back():
+        yield
 
 
 @pytest_asyncio.fixture(loop_scope="module")

@@ -25,6 +25,7 @@ from runtime.temporal import connect, data_converter, plugin
 from starter.cli import app
 from starter.cli.session import Session
 from starter.deployments import DeploymentService
+from tests.logged import logging_put_back
 from tests.unit.starter.world import service_on
 from tests.workflow.conftest import TEST_KEYS
 from tests.workflow.scripted import OneAccount, ScriptedProvider
@@ -141,7 +142,8 @@ async def test_the_command_promotes_the_release_of_the_settings(stage: Stage) ->
         )
 
     def rapport(*words: str) -> tuple[int, str]:
-        result = CliRunner().invoke(app, ["deploy", *words], obj=session)
+        with logging_put_back():
+            result = CliRunner().invoke(app, ["deploy", *words], obj=session)
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
         return result.exit_code, result.output
 

@@ -1,7 +1,6 @@
 """A real dev server for the whole session, and a fresh store for each test."""
 
 import asyncio
-import logging
 import os
 import shutil
 import uuid
@@ -10,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from structlog.testing import capture_logs
 
 from runtime.dev_server import DevServer
+from tests.logged import logging_put_back
 from tests.unit.starter.world import World, open_world
 from workflows import search_attributes
 
@@ -29,13 +28,8 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def logs() -> Iterator[list[MutableMapping[str, Any]]]:
     """What was logged, in place of writing it; what a command configures is undone."""
-    root, before = logging.getLogger(), structlog.get_config()
-    handlers, level = list(root.handlers), root.level
-    with capture_logs() as captured:
+    with logging_put_back(), capture_logs() as captured:
         yield captured
-    structlog.configure(**before)
-    root.handlers[:] = handlers
-    root.setLevel(level)
 
 
 @pytest.fixture(scope="session")
