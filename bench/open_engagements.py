@@ -323,7 +323,8 @@ def report(depth: Depth, scale: Scale, seen: Mapping[str, Sequence[Seen]], rows:
         f"by default they keep {WorkerSettings().max_cached_workflows}, and memory grows until so many were there",
         "afresh: the worker had let the engagement go and reads its history anew; again: it still had it",
         "memory: each page that processes share counts in parts (PSS)",
-        f"gateway on SQLite (synchronous=FULL), Temporal: dev server, in memory, with the states of {STATES_KEPT:,} runs at hand",
+        "gateway on SQLite (synchronous=FULL), Temporal: dev server, in memory",
+        f"Temporal has the states of {STATES_KEPT:,} runs at hand, those of others are read when something comes",
         *(("a quick run judges nothing: a worker that has done so little still grows",) if depth.quick else ()),
     )
     table = Table("each size", COLUMNS, rows)
