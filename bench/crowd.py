@@ -38,7 +38,7 @@ OPENING: Final = "opening"
 _EARLIER = timedelta(minutes=5)
 _AT_ONCE = 1000
 """Engagements in one transaction."""
-_STARTS_AT_ONCE = 48
+_STARTS_AT_ONCE = 24
 
 Rows = Mapping[Table, Sequence[Mapping[str, object]]]
 
