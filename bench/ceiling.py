@@ -4,6 +4,7 @@ Plain ASGI on the same uvicorn with the same settings as the gateway's webhook l
 the same verification. It keeps nothing, so nothing that keeps can be quicker.
 """
 
+import socket
 import sys
 
 import uvicorn
@@ -45,6 +46,17 @@ class Forgetting:
         await respond({"type": "http.response.body", "body": b""})
 
 
+class Ceiling(uvicorn.Server):
+    """Says that it is ready when it listens, so that nobody comes too early."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and say so."""
+        await super().startup(sockets)
+        if self.started:
+            sys.stderr.write(f"{READY}\n")
+            sys.stderr.flush()
+
+
 async def main(port: int, secret: str) -> None:
     """Serve until the process is told to stop."""
     config = uvicorn.Config(
@@ -58,9 +70,7 @@ async def main(port: int, secret: str) -> None:
         ws="none",
         backlog=BACKLOG,
     )
-    sys.stderr.write(f"{READY}\n")
-    sys.stderr.flush()
-    await uvicorn.Server(config).serve()
+    await Ceiling(config).serve()
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import sys
 from datetime import datetime
 
 from domain.calls import Admission, AdmissionRequest
-from domain.engagements import EngagementRequest
+from domain.engagements import Engagement, EngagementRequest
 from domain.events import ProviderEvent
 from domain.model import E164
 from domain.reading import Reader
@@ -19,6 +19,7 @@ from starter.cli import main
 from starter.service import EngagementService
 from starter.views import Started
 from store.contacts import Contacts
+from store.registry import EngagementRegistry, EngagementRow, Registered
 
 ADMISSION, REQUEST, READING, START, THREAD = "admission", "request", "reading", "start", "thread"
 """What breaks: these words end the references of those for whom it does."""
@@ -45,13 +46,22 @@ async def _breaks_alone(knows: object) -> None:
 
 def _make_trouble() -> None:
     admit, trigger, thread = Contacts.admit, MetaClient.trigger_flow, RecruboClient.open_thread
-    read, start = Reader.read_event, EngagementService.start
+    read, start, register = Reader.read_event, EngagementService.start, EngagementRegistry.register
 
     async def broken_admit(self: Contacts, request: AdmissionRequest) -> Admission:
         if request.workflow_id.endswith(ADMISSION):
             asyncio.get_running_loop().create_task(_breaks_alone(request))
         _break(ADMISSION, request.workflow_id, request)
         return await admit(self, request)
+
+    async def undecided(
+        self: EngagementRegistry,
+        row: EngagementRow,
+        engagement: Engagement | None = None,
+        asked: AdmissionRequest | None = None,
+    ) -> Registered:
+        """Leave it to the engagement to ask, which is where it breaks."""
+        return await register(self, row, engagement, None if row.reference.endswith(ADMISSION) else asked)
 
     async def broken_trigger(self: MetaClient, send: Send, names: SendNames) -> SendReceipt:
         receipt = await trigger(self, send, names)
@@ -72,6 +82,7 @@ def _make_trouble() -> None:
         return await start(self, request, now)
 
     Contacts.admit = broken_admit  # type: ignore[method-assign]  # broken on purpose
+    EngagementRegistry.register = undecided  # type: ignore[method-assign]  # broken on purpose
     MetaClient.trigger_flow = broken_trigger  # type: ignore[method-assign]  # broken on purpose
     RecruboClient.open_thread = broken_thread  # type: ignore[method-assign]  # broken on purpose
     Reader.read_event = broken_read  # type: ignore[method-assign]  # broken on purpose
