@@ -15,7 +15,8 @@ from typing import Final
 
 from sqlalchemy import Connection, RowMapping, Table, insert, select
 from temporalio.client import Client
-from temporalio.common import SearchAttributePair, TypedSearchAttributes
+from temporalio.common import SearchAttributePair, TypedSearchAttributes, WorkflowIDConflictPolicy
+from temporalio.service import RPCError
 
 from bench.ground import TENANT, Ground
 from bench.webhooks import Talk
@@ -39,6 +40,8 @@ _EARLIER = timedelta(minutes=5)
 _AT_ONCE = 1000
 """Engagements in one transaction."""
 _STARTS_AT_ONCE = 24
+_TRIES, _PAUSE = 10, 3.0
+"""How often a start is asked for, and the seconds between."""
 
 Rows = Mapping[Table, Sequence[Mapping[str, object]]]
 
@@ -98,16 +101,29 @@ async def begin(client: Client, members: Sequence[Member], *, later: timedelta |
 
     async def start(member: Member) -> None:
         async with few:
-            await client.start_workflow(
-                names.CANDIDATE_ENGAGEMENT,
-                args=[member.engagement, member.state],
-                id=member.talk.workflow_id,
-                task_queue=ENGAGEMENTS_QUEUE,
-                search_attributes=_attributes(member),
-                start_delay=later,
-            )
+            for left in reversed(range(_TRIES)):
+                try:
+                    await _start(client, member, later)
+                except RPCError:  # a server that was given tens of thousands stands still for seconds now and then
+                    if not left:
+                        raise
+                    await asyncio.sleep(_PAUSE)
+                else:
+                    return
 
     await asyncio.gather(*map(start, members))
+
+
+async def _start(client: Client, member: Member, later: timedelta | None) -> None:
+    await client.start_workflow(
+        names.CANDIDATE_ENGAGEMENT,
+        args=[member.engagement, member.state],
+        id=member.talk.workflow_id,
+        task_queue=ENGAGEMENTS_QUEUE,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        search_attributes=_attributes(member),
+        start_delay=later,
+    )
 
 
 async def _first(ground: Ground, stores: Stores, client: Client, talk: Talk) -> Engagement:
