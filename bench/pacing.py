@@ -141,6 +141,7 @@ def report(depth: Depth, pace: Pace) -> Report:
         f"a line sends at {MARGIN:g} of its rate at most, so {MARGIN * LINE_RATE:g}/s is the best possible",
         "the busiest second is the worst of all that begin at any of the sends; times are the simulated provider's",
         "one round: worker, provider and Temporal (dev server, in memory) are processes that share the cores",
+        "the provider goes first where the system lets it (SCHED_RR), as on a machine of its own",
         "the engagements begin where they have their conversation and not sent yet; the worker starts behind them",
         "nothing is told of the messages meanwhile: how much a machine carries is measured by lives",
         *(("a quick run judges no mean: while so few leave, the worker is still starting",) if depth.quick else ()),
