@@ -113,7 +113,8 @@ class DataKeys:
         self._kept: OrderedDict[str, tuple[float, DataKey]] = OrderedDict()
         self._ids: OrderedDict[KeyOwner, str] = OrderedDict()
         self._owners: OrderedDict[str, KeyOwner] = OrderedDict()
-        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm: asyncio.Handle | None = None
+        self._rings_at = 0.0
 
     async def key_for_contact(self, tenant: str, contact_id: str) -> DataKey:
         """The key of a tenant's candidate, made at the first call; two at once get the same one.
@@ -251,11 +252,11 @@ class DataKeys:
     def _set_alarm(self) -> None:
         loop = asyncio.get_running_loop()
         due = loop.time() + self._soonest()
-        if self._alarm is not None and self._alarm.when() > due:
+        if self._alarm is not None and self._rings_at > due:
             self._alarm.cancel()
             self._alarm = None
-        if self._alarm is None:
-            self._alarm = loop.call_at(due, self._on_alarm)
+        if self._alarm is None:  # the handle is not asked when it rings: uvloop's is no timer when that is at once
+            self._alarm, self._rings_at = loop.call_at(due, self._on_alarm), due
 
     def _on_alarm(self) -> None:
         self._alarm = None
