@@ -3,7 +3,6 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 import structlog
@@ -124,8 +123,12 @@ class Reading:
             if placed.placement.state is EventState.PENDING and placed.event.is_urgent
             for workflow_id in (placed.placement.workflow_id, *placed.placement.also)
         ]
-        with suppress(StoreUnavailable, SetupError):  # whoever seals hears of it
+        try:
             await self._data_keys.read_ahead(urgent)
+        except (StoreUnavailable, SetupError):  # whoever seals hears of it
+            return
+        except Exception as error:  # noqa: BLE001 - what is taken in hand meanwhile would wait for its lease
+            log.error("keys_not_read_ahead", error=type(error).__name__)  # noqa: TRY400 - a traceback could show an event
 
     async def _read_alone(self, stored: StoredDelivery) -> None:
         try:

@@ -333,6 +333,19 @@ async def test_an_answer_leaves_as_it_is_stored_without_a_round_of_the_relays(
     assert await bench.world.states() == {EventState.RELAYED: 1}
 
 
+async def test_what_was_taken_as_it_was_stored_leaves_at_once_also_where_keys_cannot_be_read_ahead(
+    bench: Bench, temporal: FakeTemporal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(self: DataKeys, workflow_ids: Sequence[str]) -> None:
+        raise AttributeError("a defect of ours")
+
+    monkeypatch.setattr(DataKeys, "read_ahead", broken)
+    workflow_id = await bench.world.sent("a-1", run_id="run-1")
+    await bench.told(finished("answer", run_id="run-1"), data_keys=bench.world.stores.data_keys)
+    await temporal.until(lambda: bool(temporal.batches))
+    assert temporal.keys(workflow_id) == ["answer"]
+
+
 async def test_the_word_on_a_signal_that_nobody_waits_behind_waits_for_company(
     bench: Bench, temporal: FakeTemporal
 ) -> None:
