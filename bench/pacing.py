@@ -14,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import httpx
+from sqlalchemy import func, select
 
 from bench import provider
 from bench.crowd import begin, enrolled, phone, talk_of
@@ -24,8 +25,11 @@ from bench.processes import begun, until_said
 from bench.samples_style.activities import Calls
 from bench.whole_life import RECRUBO, TOKEN
 from domain.pacing import MARGIN
+from domain.sends import LedgerState
 from runtime.dev_server import DevServer
 from runtime.settings import WorkerSettings
+from store.stores import Stores
+from store.tables import sends
 from tests.processes import free_ports
 from workflows import search_attributes
 
@@ -91,7 +95,7 @@ async def run(depth: Depth, directory: Path, tell: Tell) -> Report:
         environment = ground.worker_environment | {"RAPPORT_WORKER__LEASE": LEASE}
         worker = stack.enter_context(begun("worker", WORKER, directory, environment=environment))
         await until_said(worker, WORKER_READY)
-        taken = await _until_all_left(http, many)
+        taken = await _until_all_left(stores, http, many)
     return report(depth, Pace.of(taken))
 
 
@@ -108,13 +112,15 @@ async def _threads(url: str, many: int) -> list[str]:
         await calls.close()
 
 
-async def _until_all_left(sandbox: httpx.AsyncClient, many: int) -> list[float]:
-    """When each send reached the provider. It is asked seldom: a long list takes it time in which nothing arrives."""
-    expected = many / (MARGIN * LINE_RATE)
-    await asyncio.sleep(expected)
-    async with asyncio.timeout(_PATIENCE * expected + _START_SECONDS):
-        while len(sent := await _sent(sandbox)) < many:  # noqa: ASYNC110 - the simulator is asked; it tells nobody
-            await asyncio.sleep(max(1.0, (many - len(sent)) / (MARGIN * LINE_RATE)))
+async def _until_all_left(stores: Stores, sandbox: httpx.AsyncClient, many: int) -> list[float]:
+    """When each send reached the provider, which is asked at the end: a long list takes it time in which it reads no
+    clock.
+    """
+    left = select(func.count()).select_from(sends).where(sends.c.state == LedgerState.SENT.value)
+    async with asyncio.timeout(_PATIENCE * many / (MARGIN * LINE_RATE) + _START_SECONDS):
+        while await stores.database.read(lambda c: c.execute(left).scalar_one()) < many:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(1.0)
+    sent = await _sent(sandbox)
     reached = {call["number"] for call in sent}
     if len(sent) != many or len(reached) != many:
         raise RuntimeError(f"{many} were to be reached: {len(sent)} messages were taken for {len(reached)} people")
