@@ -25,7 +25,7 @@ from domain.sends import LedgerState, Send, SendReceipt
 from domain.topology import Topology
 from runtime.keyed_codec import KeyedCodec
 from runtime.temporal import connect, data_converter, plugin
-from starter.parts import capabilities_of, reconcile_wait_of
+from starter.parts import service_on
 from starter.service import EngagementService
 from store.keys import KeyRing
 from store.migrate import upgrade
@@ -133,16 +133,7 @@ class Ground:
 
     def service(self, stores: Stores, client: Client) -> EngagementService:
         """What callers ask for engagements."""
-        return EngagementService(
-            registry=stores.registry,
-            contacts=stores.contacts,
-            ledger=stores.ledger,
-            client=client,
-            topology=self.topology,
-            capabilities_of=capabilities_of,
-            reconcile_wait_of=reconcile_wait_of,
-            keys=self.keys,
-        )
+        return service_on(stores, client, self.topology, self.keys)
 
 
 def topology(sandbox_url: str, line_rate: float = 10_000) -> Topology:

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from pydantic import SecretStr
+from temporalio.client import Client
 
 from domain.engagements import Capabilities
 from domain.ports import AtsNotifier
@@ -25,21 +26,28 @@ from starter.service import EngagementService
 from starter.templates import TemplateService
 from starter.tokens import AccessTokens
 from store.inbox_desk import InboxDesk
+from store.keys import KeyRing
 from store.quiet_people import QuietPeople
 from store.retention import Retention
+from store.stores import Stores
 
 
 def service_of(parts: ProcessParts) -> EngagementService:
     """The service on the parts of a process."""
+    return service_on(parts.stores, parts.client, parts.topology, parts.keys)
+
+
+def service_on(stores: Stores, client: Client, topology: Topology, keys: KeyRing) -> EngagementService:
+    """The service on a store and a client, with the providers that are built in."""
     return EngagementService(
-        registry=parts.stores.registry,
-        contacts=parts.stores.contacts,
-        ledger=parts.stores.ledger,
-        client=parts.client,
-        topology=parts.topology,
+        registry=stores.registry,
+        contacts=stores.contacts,
+        ledger=stores.ledger,
+        client=client,
+        topology=topology,
         capabilities_of=capabilities_of,
         reconcile_wait_of=reconcile_wait_of,
-        keys=parts.keys,
+        keys=keys,
     )
 
 

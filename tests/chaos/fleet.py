@@ -21,7 +21,7 @@ from runtime import supervise
 from runtime.dev_server import DevServer
 from runtime.keyed_codec import KeyedCodec
 from runtime.temporal import connect, data_converter, plugin
-from starter.parts import capabilities_of, reconcile_wait_of
+from starter.parts import service_on
 from starter.service import EngagementService
 from store.keys import KeyRing
 from store.migrate import upgrade
@@ -282,17 +282,7 @@ class Fleet:
             client = await connect(
                 plugin(data_converter(KeyedCodec(stores.data_keys, keys))), address=self.temporal_address
             )
-            service = EngagementService(
-                registry=stores.registry,
-                contacts=stores.contacts,
-                ledger=stores.ledger,
-                client=client,
-                topology=self.topology(0),
-                capabilities_of=capabilities_of,
-                reconcile_wait_of=reconcile_wait_of,
-                keys=keys,
-            )
-            yield Office(service, stores, client)
+            yield Office(service_on(stores, client, self.topology(0), keys), stores, client)
 
 
 @dataclass(frozen=True)

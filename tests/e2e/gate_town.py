@@ -44,13 +44,14 @@ from sandbox.personas import Candidate as Seated
 from sandbox.personas import Persona, PersonaOptions, PersonaSettings
 from sandbox.serve import running
 from sandbox.settings import Accounts, SandboxSettings
+from starter.parts import service_on
 from starter.routes import create_rest_app
 from starter.tokens import AccessTokens
 from store.keys import KEY_BYTES, KeyRing
 from store.stores import Stores
 from tests.databases import migrated_sqlite
 from tests.e2e.sides import Side
-from tests.e2e.town import resolve, service_on
+from tests.e2e.town import resolve
 from worker import Workers
 from workflows import search_attributes
 

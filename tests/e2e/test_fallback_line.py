@@ -29,13 +29,13 @@ from sandbox.personas import Candidate as Seated
 from sandbox.personas import Persona, PersonaOptions, PersonaSettings
 from sandbox.serve import running
 from sandbox.settings import Accounts, SandboxSettings
+from starter.parts import service_on
 from starter.service import EngagementService
 from store.keys import KEY_BYTES, KeyRing
 from store.migrate import upgrade
 from store.stores import Stores
 from tests.chaos.fleet import Member
 from tests.e2e.sides import COLLECTS, SANDBOX_SECRETS, SIDES, Side
-from tests.e2e.town import service_on
 from tests.processes import free_ports
 from tests.stories.telling import on_paper
 from workflows import search_attributes

@@ -27,7 +27,7 @@ from runtime.keyed_codec import KeyedCodec
 from runtime.temporal import connect, data_converter, plugin
 from sandbox.serve import running
 from sandbox.settings import Accounts, SandboxSettings
-from starter.parts import capabilities_of, reconcile_wait_of
+from starter.parts import service_on
 from starter.service import EngagementService
 from store.keys import KeyRing
 from store.migrate import upgrade
@@ -150,16 +150,7 @@ async def open_floor(directory: Path, url: str) -> AsyncIterator[Floor]:
             "RAPPORT_KEYS__PEPPER": base64.b64encode(PEPPER).decode(),
             "RAPPORT_WORKER__LEASE": f"{LEASE.total_seconds():g}s",
         }
-        service = EngagementService(
-            registry=stores.registry,
-            contacts=stores.contacts,
-            ledger=stores.ledger,
-            client=client,
-            topology=Topology.model_validate(written),
-            capabilities_of=capabilities_of,
-            reconcile_wait_of=reconcile_wait_of,
-            keys=keys,
-        )
+        service = service_on(stores, client, Topology.model_validate(written), keys)
         workers = ExitStack()
         stack.push_async_callback(asyncio.to_thread, workers.close)  # the sandbox still answers what they have in hand
         yield Floor(directory, environment, service, stores, sandbox, workers)

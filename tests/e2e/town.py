@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 from pydantic import SecretStr
-from temporalio.client import Client, WorkflowHandle
+from temporalio.client import WorkflowHandle
 from temporalio.testing import TimeSkipper, TimeSkippingConfig
 
 from domain.calls import Command
@@ -35,7 +35,7 @@ from runtime.temporal import connect, data_converter, plugin
 from sandbox.clock import ClockMode
 from sandbox.serve import running
 from sandbox.settings import Accounts, SandboxSettings
-from starter.parts import capabilities_of, reconcile_wait_of
+from starter.parts import service_on
 from starter.routes import create_rest_app
 from starter.service import EngagementService
 from starter.tokens import AccessTokens
@@ -228,17 +228,3 @@ async def open_town(directory: Path, *, codec_endpoint: str | None = None) -> As
         calendar = Calendar(skipper, SandboxClock(sandbox), lambda: _quiet_inbox(review))
         service = service_on(stores, skipper.client, topology, keys)
         yield Town(service, stores, skipper, calendar, sandbox, rest, {}, keys, server.ui_url)
-
-
-def service_on(stores: Stores, client: Client, topology: Topology, keys: KeyRing) -> EngagementService:
-    """What starts and operates engagements."""
-    return EngagementService(
-        registry=stores.registry,
-        contacts=stores.contacts,
-        ledger=stores.ledger,
-        client=client,
-        topology=topology,
-        capabilities_of=capabilities_of,
-        reconcile_wait_of=reconcile_wait_of,
-        keys=keys,
-    )
