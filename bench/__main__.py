@@ -30,7 +30,6 @@ BENCHES: dict[str, Bench] = {
         lives.BENCH,
         resuming.BENCH,
         open_engagements.BENCH,
-        open_engagements.MOST,
         pacing.BENCH,
         starting.BENCH,
     )
@@ -64,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     reports: list[Report] = []
     failed: list[str] = []
     file = wanted.results / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
-    for name in wanted.names or [name for name, bench in BENCHES.items() if not (depth.quick and bench.is_long)]:
+    for name in wanted.names or BENCHES:
         try:
             reports.append(asyncio.run(_measured(BENCHES[name], depth)))
         except Exception:

@@ -39,5 +39,3 @@ class Bench:
     title: str
     goal: str
     run: Callable[[Depth, Path, Tell], Awaitable[Report]]
-    is_long: bool = False
-    """A quick run leaves it out, unless it is named."""

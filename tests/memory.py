@@ -12,14 +12,14 @@ _ROOM = 2 << 30
 """Bytes. Two processes that run every test need a tenth of it."""
 
 
-def in_memory(memory: Path = _MEMORY) -> Path | None:
+def in_memory(memory: Path = _MEMORY, *, room: int = _ROOM) -> Path | None:
     """A folder for temporary folders whose files wait for no disk.
 
-    None where there is no such folder, too little room in it, or no leave to write there or to run what lies there.
+    None where there is no such folder, no leave to write there or to run what lies there, or not ``room`` bytes free.
     """
     try:
         system = os.statvfs(memory)
     except OSError:
         return None
-    fits = system.f_bavail * system.f_frsize >= _ROOM and not system.f_flag & os.ST_NOEXEC
+    fits = system.f_bavail * system.f_frsize >= room and not system.f_flag & os.ST_NOEXEC
     return memory if fits and os.access(memory, os.W_OK | os.X_OK) else None

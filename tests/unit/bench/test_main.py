@@ -1,7 +1,6 @@
 """The one entry point."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -65,18 +64,6 @@ def test_a_bench_that_does_not_exist_is_refused() -> None:
 def test_the_command_that_repeats_a_bench_names_it_and_its_depth() -> None:
     assert FULL.command("costs") == "python -m bench costs"
     assert QUICK.command("costs") == "python -m bench --quick costs"
-
-
-@pytest.mark.usefixtures("benches")
-def test_a_quick_run_leaves_out_what_takes_long_unless_it_is_named(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    for name in set(BENCHES) - {"good", "bad"}:
-        monkeypatch.delitem(BENCHES, name)
-    monkeypatch.setitem(BENCHES, "good", replace(BENCHES["good"], is_long=True))
-    main(["--quick", "--results", str(tmp_path / "all")])
-    main(["--quick", "good", "--results", str(tmp_path / "named")])
-    assert (measured(tmp_path / "all"), measured(tmp_path / "named")) == (["bad"], ["good"])
 
 
 def test_a_quick_run_has_fewer_of_everything() -> None:
