@@ -53,7 +53,7 @@ class Scale:
     """Webhooks a second: little enough that nobody queues."""
 
 
-FULLY = Scale((1_000, 10_000, 100_000), 2_000, 500, 80, 20)
+FULLY = Scale((1_000, 10_000, 100_000), 2_000, 500, 80, 10)
 QUICKLY = Scale((30, 90), 90, 14, 8, 30)
 STATES_KEPT = 2_000
 """Runs whose state Temporal keeps in memory. By default 128 000, at 170 kB each: more than the machine has."""
