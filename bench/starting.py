@@ -73,6 +73,11 @@ class Begun:
     """To the first message at the provider."""
 
 
+def phone(number: int) -> str:
+    """Whom a round asks for: somebody else each time, since a simulated provider that begins anew repeats its ids."""
+    return f"+316{10 + number}345601"
+
+
 async def measured(worker: Part, receiver: Part, call: Call, provider: str, directory: Path) -> Begun:
     """Begin both processes, ask for an engagement as soon as somebody answers, wait for its message."""
     began = time.time()
@@ -124,7 +129,7 @@ async def ours(temporal: str, directory: Path, number: int) -> Begun:
     ground.tell_temporal(temporal)
     async with recrubo(ground.webhook_port, NEVER) as provider:
         ground.find_providers(provider)
-        asked = request(f"begin-{number}", "+31612345601").model_dump_json(exclude={"tenant"}, exclude_defaults=True)
+        asked = request(f"begin-{number}", phone(number)).model_dump_json(exclude={"tenant"}, exclude_defaults=True)
         headers = {"Authorization": f"Bearer {ACCESS}", "Content-Type": "application/json"}
         call = Call(f"http://127.0.0.1:{ground.rest_port}/v1/engagements", headers, asked)
         worker = Part("worker", WORKER, WORKER_READY, ground.worker_environment)
@@ -141,7 +146,7 @@ async def samples(temporal: str, directory: Path, number: int) -> Begun:
         worker = Part("samples-worker", words, samples_worker.READY, {})
         door = ["bench.lives.samples", str(port), temporal, base, TOKEN, SECRET, f"127.0.0.1:{metrics}"]
         receiver = Part("samples-receiver", door, samples_receiver.READY, {})
-        body = f'{{"reference": "begin-{number}", "phone": "31612345601"}}'
+        body = f'{{"reference": "begin-{number}", "phone": "{phone(number).removeprefix("+")}"}}'
         call = Call(f"http://127.0.0.1:{port}/engagements", {"Content-Type": "application/json"}, body)
         return await measured(worker, receiver, call, provider, directory / f"samples-{number}")
 

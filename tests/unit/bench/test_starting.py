@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
+import phonenumbers
 import pytest
 
 from bench import starting
@@ -104,3 +105,9 @@ def test_what_was_left_out_is_told_and_tests_that_take_too_long_miss_the_goal() 
     assert (quick.verdict, quick.conditions[-1]) == (Verdict.SHOWN, "make demo and make test are left out")
     assert report(FULL, SEEN, {"demo": 60.0, "test": 899.0}, "a clone").verdict is Verdict.MET
     assert report(FULL, SEEN, {"demo": 60.0, "test": 901.0}, "a clone").verdict is Verdict.MISSED
+
+
+def test_each_round_asks_for_somebody_else_with_a_number_that_can_be_called() -> None:
+    asked = [starting.phone(number) for number in range(FULL.rounds)]
+    assert len(set(asked)) == FULL.rounds, "else the simulated provider gives a conversation an id that Temporal has"
+    assert all(phonenumbers.is_valid_number(phonenumbers.parse(one)) for one in asked)
