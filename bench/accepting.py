@@ -110,7 +110,7 @@ async def run(depth: Depth, directory: Path, tell: Tell) -> Report:
         stack.enter_context(on_core(rest))  # whatever is started from here on, but the receivers, is there as well
         temporal = await stack.enter_async_context(await DevServer.start())
         urls: dict[str, str | None] = {SQLITE: None}
-        if not postgres_missing():
+        if not depth.quick and not postgres_missing():  # a quick run has no time for it
             server = stack.enter_context(postgres_server(lasting=True))
             urls[POSTGRES] = fresh_postgres_database(server, "accepting")
         sides: dict[str, Measure[Taken]] = {}

@@ -1,5 +1,6 @@
 """What an engagement costs at Temporal for each of its ends, and beside the samples-style service."""
 
+import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -35,10 +36,9 @@ async def run(depth: Depth, directory: Path, tell: Tell) -> Report:
     costs = recorded(newest())
     async with AsyncExitStack() as stack:
         temporal = await stack.enter_async_context(await DevServer.start(search_attributes=SEARCH_ATTRIBUTES))
-        tell("a life of ours")
-        ours = cost_of(await our_life(directory / "ours", temporal.address))
-        tell("a samples-style life")
-        samples = cost_of(await samples_life(directory / "samples", temporal.address))
+        tell("a life of ours and a samples-style one: what is counted does not depend on who else is busy")
+        lives = our_life(directory / "ours", temporal.address), samples_life(directory / "samples", temporal.address)
+        ours, samples = map(cost_of, await asyncio.gather(*lives))
     return _report(depth, costs, ours, samples)
 
 

@@ -10,13 +10,13 @@ from bench.depth import Bench, Depth, Tell
 from bench.figures import Figure, Goal, Report, Table
 from bench.figures import Side as Seen
 from bench.interleaving import interleaved
-from bench.lives.drive import REPLY_AFTER_S, Lives, Side, drive, present
+from bench.lives.drive import REPLY_AFTER_S, WARM_UP, Lives, Side, drive, present
 from bench.lives.samples import SamplesSide
 from bench.rapport_side.side import Engine, RapportSide
 from bench.restate_side.side import RestateSide
 
 NAME = "lives"
-QUICKLY, FULLY = (40, 40), (120, 80)
+QUICKLY, FULLY = (20, 20), (120, 80)
 """Engagements of a round, and how many of them are under way at a time."""
 
 OURS, OURS_MEMORY = RapportSide(Engine.POSTGRES), RapportSide(Engine.MEMORY)
@@ -40,7 +40,7 @@ async def run(depth: Depth, directory: Path, tell: Tell) -> Report:
 
     async def carried(side: Side, number: int) -> Lives:
         keep = directory / f"{SIDES.index(side)}-{number}"
-        return await asyncio.to_thread(drive, side, engagements, at_once, keep=keep)
+        return await asyncio.to_thread(drive, side, engagements, at_once, warm_up=depth.few(WARM_UP), keep=keep)
 
     turns = {side.name: partial(carried, side) for side in sides}
     rounds = (depth.rounds + 1) // 2  # half as many as elsewhere: one takes minutes

@@ -23,7 +23,7 @@ REPLY_AFTER_S = 5.0
 """From the message's arrival to the candidate's tap. People take longer; what matters is that it is longer than a
 receiver may hold statuses back to tell several at once, or a figure would show what no real life does."""
 WARM_UP = 20
-"""Engagements before the measurement: connections are made, code is loaded."""
+"""Engagements before the measurement: connections are made, code is loaded. Their numbers come first."""
 SETTLE_S = 1.0
 """After the last outcome, for work that nobody waits for; its processor time counts."""
 IDLE_S = 2.0
@@ -134,6 +134,7 @@ def drive(
     engagements: int,
     at_once: int,
     *,
+    warm_up: int = WARM_UP,
     reply_after: float = REPLY_AFTER_S,
     repeat_webhooks: bool = False,
     keep: Path | None = None,
@@ -155,10 +156,11 @@ def drive(
             place = Place(simulator.recrubo, recruiter.url, webhook_port, directory)
             with side.running(place) as running:
                 try:
-                    measured = asyncio.run(_measure(running, recruiter, engagements, at_once, simulator.pid))
+                    numbers = range(warm_up, warm_up + engagements)
+                    measured = asyncio.run(_measure(running, recruiter, numbers, at_once, simulator.pid))
                 except LifeLost as lost:
                     raise LifeLost(f"{lost}\n{complaints(directory)}") from lost
-                total = engagements + WARM_UP
+                total = engagements + warm_up
                 simulator.judge(total)
                 calls = {name: round(many / total, 3) for name, many in simulator.calls().items()}
                 webhooks = sum(simulator.webhooks().values()) / total
@@ -187,14 +189,14 @@ class _Measured:
     cores: float
 
 
-async def _measure(running: Running, recruiter: Recruiter, count: int, at_once: int, simulator: int) -> _Measured:
+async def _measure(running: Running, recruiter: Recruiter, numbers: range, at_once: int, simulator: int) -> _Measured:
     pids = {**running.service, **running.engine, "simulator": simulator}
     limits = httpx.Limits(max_connections=at_once, max_keepalive_connections=at_once)
     async with recruiter.listening(), httpx.AsyncClient(limits=limits, timeout=60, trust_env=False) as http:
-        await _lives_of(running, recruiter, http, range(WARM_UP), at_once)
+        await _lives_of(running, recruiter, http, range(numbers.start), at_once)
         before, own, machine = _cpu(pids), time.process_time(), machine_seconds()
         began = time.perf_counter()
-        durations = await _lives_of(running, recruiter, http, range(WARM_UP, WARM_UP + count), at_once)
+        durations = await _lives_of(running, recruiter, http, numbers, at_once)
         wall = time.perf_counter() - began
         busy_now, idle_now = machine_seconds()
         await asyncio.sleep(SETTLE_S)
